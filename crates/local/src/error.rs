@@ -1,0 +1,130 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a private server could not be fetched, started or kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read, written or made.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried: "create", "read", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program that a server needs is not on this machine.
+    #[error("{program} is not installed; {advice}")]
+    MissingProgram {
+        /// Its name.
+        program: String,
+        /// What to install.
+        advice: &'static str,
+    },
+    /// A helping program (Maven, unzip, initdb …) did not succeed.
+    #[error("{program} ended with {status}; the end of its output:\n{tail}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// Its exit status.
+        status: String,
+        /// The last lines it wrote.
+        tail: String,
+    },
+    /// Another process uses the data folder.
+    #[error(
+        "the data folder {} is in use by process {pid}; stop that one first, or choose another folder",
+        path.display()
+    )]
+    InUse {
+        /// The data folder.
+        path: PathBuf,
+        /// The process that holds it, as it wrote itself down.
+        pid: String,
+    },
+    /// The unprivileged account that runs the servers cannot enter a folder.
+    #[error(
+        "the account {account}, which runs the servers, cannot enter {}; choose a folder that every account can enter",
+        path.display()
+    )]
+    Unreachable {
+        /// The account's name.
+        account: String,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The account that should run the servers does not exist.
+    #[error("there is no account {0} to run the servers as; create it, or name another one")]
+    NoAccount(String),
+    /// A port that was asked for is taken by another program.
+    #[error(
+        "port {port} of {server} is taken by another program; `ss -ltnp 'sport = :{port}'` names it: stop it, or configure another port"
+    )]
+    PortTaken {
+        /// The server that wants the port.
+        server: &'static str,
+        /// The port.
+        port: u16,
+    },
+    /// No free port was found.
+    #[error("no free port was found between {first} and {last}")]
+    NoFreePort {
+        /// Lowest port tried.
+        first: u16,
+        /// Highest port tried.
+        last: u16,
+    },
+    /// A server ended, or did not answer, before it was ready.
+    #[error("{server} did not start: {reason}; the end of {}:\n{tail}", log.display())]
+    NotStarted {
+        /// The server.
+        server: &'static str,
+        /// What happened.
+        reason: String,
+        /// Its log file.
+        log: PathBuf,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// A server was stopped while somebody waited for it.
+    #[error("{0} was stopped before it was ready")]
+    Stopped(&'static str),
+    /// Processes of an earlier run do not end.
+    #[error("{server}: processes {pids:?} of an earlier run do not end; end them with `kill -9`")]
+    Leftovers {
+        /// The server.
+        server: &'static str,
+        /// Their process ids.
+        pids: Vec<i32>,
+    },
+    /// A file of the data folder does not hold what it should.
+    #[error("{} is damaged: {reason}; restore it, or start with an empty data folder", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting has a value that cannot be used.
+    #[error("{name}: {reason}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The failure of a server, as its keeper reported it.
+    #[error(transparent)]
+    Server(#[from] Arc<Error>),
+}
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Adds the path and the action to an I/O error.
+pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::File { action, path: path.to_owned(), source }
+}

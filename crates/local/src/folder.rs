@@ -1,0 +1,364 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use tracing::warn;
+
+use crate::account::Account;
+use crate::cache::default_folder;
+use crate::error::{Error, Result, at};
+use crate::{ports, random};
+
+const STATE_FILE: &str = "state.json";
+const SECRETS_FILE: &str = "secrets.json";
+const LOCK_FILE: &str = "lock";
+
+/// The folder that holds the servers' data, held by one process at a time.
+///
+/// | path | what |
+/// |---|---|
+/// | `lock` | locked while in use; holds the process id |
+/// | `state.json` | the ports, kept between starts |
+/// | `secrets.json` | the passwords, made at the first start; mode 0600 |
+/// | `<server>/` | the server's own data |
+/// | `run/<server>/` | configuration written at each start |
+/// | `logs/<server>.log` | what the server says |
+#[derive(Debug, Clone)]
+pub struct DataFolder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    account: Account,
+    saved: Mutex<Saved>,
+    /// The lock ends with this handle.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Saved {
+    state: BTreeMap<String, State>,
+    secrets: BTreeMap<String, Secrets>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    /// Stands in the command line of each of the server's processes and nowhere else.
+    mark: String,
+    ports: Vec<u16>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Secrets {
+    owner: String,
+    admin: String,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secrets(..)")
+    }
+}
+
+/// One server's part of the data folder: where its files are, its ports and passwords.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) server: &'static str,
+    pub(crate) account: Account,
+    pub(crate) mark: String,
+    /// Its data; exists once it is initialised.
+    pub(crate) data: PathBuf,
+    /// Files written at each start; only the account can read them.
+    pub(crate) run: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) owner_password: SecretString,
+    pub(crate) admin_password: SecretString,
+    /// The folder stays locked as long as one of its servers may run.
+    _folder: DataFolder,
+}
+
+impl DataFolder {
+    /// `/var/lib/tidemart` for root, else `tidemart` in the user's data folder.
+    pub fn default_path() -> PathBuf {
+        default_folder("/var/lib", "XDG_DATA_HOME", ".local/share")
+    }
+
+    /// Takes the folder for this process; it is created where it is missing.
+    pub async fn open(path: impl Into<PathBuf>, account: Account) -> Result<Self> {
+        let path = path.into();
+        make_folder(&path)?;
+        let path = path.canonicalize().map_err(at("find", &path))?;
+        let lock = lock(&path)?;
+        for name in ["run", "logs"] {
+            make_folder(&path.join(name))?;
+        }
+        account.check_reach(&path).await?;
+        let saved = Saved { state: read(&path.join(STATE_FILE))?, secrets: read(&path.join(SECRETS_FILE))? };
+        Ok(Self(Arc::new(Inner { path, account, saved: Mutex::new(saved), _lock: lock })))
+    }
+
+    /// The folder's absolute path.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The log file of a server.
+    pub fn log_file(&self, server: &str) -> PathBuf {
+        self.path().join("logs").join(format!("{server}.log"))
+    }
+
+    /// The part of a server with `port_count` ports, the first of them `port` where that is given.
+    /// What is missing is made up now and saved.
+    pub(crate) fn site(&self, server: &'static str, port_count: usize, port: Option<u16>) -> Result<Site> {
+        let mut saved = self.0.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_secrets(server, &saved)?;
+        saved.fill(server, port_count)?;
+        if let (Some(port), Some(state)) = (port, saved.state.get_mut(server)) {
+            state.ports[0] = port;
+        }
+        self.save(&saved)?;
+        self.describe(server, &saved)
+    }
+
+    /// Replaces those of the site's ports that another program has taken meanwhile, except the
+    /// first one where it is `configured`: that is an error.
+    pub(crate) fn free_ports(&self, site: &mut Site, configured: Option<u16>) -> Result<()> {
+        for index in 0..site.ports.len() {
+            let port = site.ports[index];
+            if ports::is_free(port) {
+                continue;
+            }
+            if index == 0 && configured == Some(port) {
+                return Err(Error::PortTaken { server: site.server, port });
+            }
+            site.ports[index] = self.move_port(site.server, index)?;
+            let (server, new) = (site.server, site.ports[index]);
+            warn!(
+                server,
+                port, new, "the port of the last start is taken by another program, using a new one"
+            );
+        }
+        Ok(())
+    }
+
+    /// New passwords for old data would only fail at the log-in.
+    fn check_secrets(&self, server: &str, saved: &Saved) -> Result<()> {
+        if saved.secrets.contains_key(server) || !self.path().join(server).exists() {
+            return Ok(());
+        }
+        let reason = format!("it lacks the passwords of {server}, whose data is there");
+        Err(Error::Damaged { path: self.path().join(SECRETS_FILE), reason })
+    }
+
+    fn move_port(&self, server: &str, index: usize) -> Result<u16> {
+        let mut saved = self.0.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let port = ports::find_free(&saved.taken())?;
+        if let Some(state) = saved.state.get_mut(server) {
+            state.ports[index] = port;
+        }
+        self.save(&saved)?;
+        Ok(port)
+    }
+
+    fn save(&self, saved: &Saved) -> Result<()> {
+        // The secrets first: a port without a password is made again, the other way round as well,
+        // but a server initialised with a password that was not saved would be lost.
+        write(&self.path().join(SECRETS_FILE), &saved.secrets, 0o600)?;
+        write(&self.path().join(STATE_FILE), &saved.state, 0o644)
+    }
+
+    fn describe(&self, server: &'static str, saved: &Saved) -> Result<Site> {
+        let state = saved.state.get(server).cloned().unwrap_or_default();
+        let run = self.path().join("run").join(server);
+        make_folder(&run)?;
+        fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(at("set the mode of", &run))?;
+        self.0.account.own(&run)?;
+        let secret = |of: fn(&Secrets) -> &String| -> SecretString {
+            saved.secrets.get(server).map(of).cloned().unwrap_or_default().into()
+        };
+        Ok(Site {
+            server,
+            account: self.0.account.clone(),
+            mark: state.mark,
+            data: self.path().join(server),
+            run,
+            log: self.log_file(server),
+            ports: state.ports,
+            owner_password: secret(|secrets| &secrets.owner),
+            admin_password: secret(|secrets| &secrets.admin),
+            _folder: self.clone(),
+        })
+    }
+}
+
+impl Site {
+    /// The port that clients connect to.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports.first().copied().unwrap_or_default()
+    }
+
+    /// Writes a file that only the account can read, and returns its path.
+    pub(crate) fn write_run_file(&self, name: &str, content: &str) -> Result<PathBuf> {
+        let path = self.run.join(name);
+        let file = NamedTempFile::new_in(&self.run).map_err(at("create a file in", &self.run))?;
+        file.as_file().write_all(content.as_bytes()).map_err(at("write", &path))?;
+        self.account.own(file.path())?;
+        file.persist(&path).map_err(|error| at("create", &path)(error.error))?;
+        Ok(path)
+    }
+}
+
+impl Saved {
+    fn taken(&self) -> Vec<u16> {
+        self.state.values().flat_map(|state| state.ports.iter().copied()).collect()
+    }
+
+    fn fill(&mut self, server: &str, port_count: usize) -> Result<()> {
+        if !self.secrets.contains_key(server) {
+            let secrets = Secrets { owner: random::hex::<16>()?, admin: random::hex::<16>()? };
+            self.secrets.insert(server.to_owned(), secrets);
+        }
+        if !self.state.contains_key(server) {
+            let mark = format!("tidemart-{}", random::hex::<8>()?);
+            self.state.insert(server.to_owned(), State { mark, ports: Vec::new() });
+        }
+        while self.state.get(server).is_some_and(|state| state.ports.len() < port_count) {
+            let port = ports::find_free(&self.taken())?;
+            if let Some(state) = self.state.get_mut(server) {
+                state.ports.push(port);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Creates a folder that every account can enter, whatever our umask is. An existing one stays as it is.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(at("create", path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at("set the mode of", path))
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK_FILE);
+    let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = open.map_err(at("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            return Err(Error::InUse { path: folder.to_owned(), pid: holder.trim().to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(at("lock", &path)(source)),
+    }
+    let process = format!("{}\n", std::process::id());
+    file.set_len(0).and_then(|()| file.write_all(process.as_bytes())).map_err(at("write", &path))?;
+    Ok(file)
+}
+
+fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(at("read", path)(error)),
+    }
+}
+
+/// Replaces a file as a whole, durably.
+fn write<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let file = NamedTempFile::new_in(folder).map_err(at("create a file in", folder))?;
+    let written = serde_json::to_writer_pretty(file.as_file(), value).map_err(std::io::Error::from);
+    let permissions = file.as_file().set_permissions(Permissions::from_mode(mode));
+    written.and(permissions).and_then(|()| file.as_file().sync_all()).map_err(at("write", path))?;
+    file.persist(path).map_err(|error| at("create", path)(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("write", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    async fn open(path: &Path) -> Result<DataFolder> {
+        DataFolder::open(path, Account::choose("nobody")?).await
+    }
+
+    /// A folder that every account can enter, unlike what `tempdir` makes.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+
+    #[tokio::test]
+    async fn ports_and_passwords_are_kept() {
+        let temporary = folder();
+        let first = open(temporary.path()).await.unwrap().site("kafka", 2, None).unwrap();
+        let path = temporary.path().join(SECRETS_FILE);
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(first.clone());
+        let (ports, password) = (first.ports.clone(), first.owner_password.expose_secret().to_owned());
+        drop(first);
+        let second = open(temporary.path()).await.unwrap().site("kafka", 2, None).unwrap();
+        assert_eq!(second.ports, ports);
+        assert_ne!(ports[0], ports[1]);
+        assert_eq!(second.owner_password.expose_secret(), password);
+        assert_eq!(password.len(), 32);
+    }
+
+    #[tokio::test]
+    async fn a_second_use_is_refused_and_names_the_holder() {
+        let temporary = folder();
+        let held = open(temporary.path()).await.unwrap();
+        let error = open(temporary.path()).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+        drop(held);
+        open(temporary.path()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_kept_port_that_is_taken_is_replaced_a_configured_one_is_an_error() {
+        let temporary = folder();
+        let data = open(temporary.path()).await.unwrap();
+        let mut site = data.site("postgres", 1, None).unwrap();
+        let port = site.port();
+        let _other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let error = data.free_ports(&mut site.clone(), Some(port)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("port {port} of postgres is taken")), "{error}");
+        data.free_ports(&mut site, None).unwrap();
+        assert_ne!(site.port(), port);
+        assert_eq!(data.site("postgres", 1, None).unwrap().port(), site.port());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_state_is_named_and_not_replaced() {
+        let temporary = folder();
+        fs::write(temporary.path().join(STATE_FILE), "{").unwrap();
+        let error = open(temporary.path()).await.unwrap_err().to_string();
+        assert!(error.contains("state.json is damaged"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn secrets_are_never_printed() {
+        let temporary = folder();
+        let data = open(temporary.path()).await.unwrap();
+        let site = data.site("postgres", 1, None).unwrap();
+        let shown = format!("{data:?} {site:?}");
+        assert!(!shown.contains(site.owner_password.expose_secret()));
+    }
+}

@@ -1,0 +1,97 @@
+use std::fmt;
+use std::ops::Deref;
+use std::pin::Pin;
+
+use super::{KafkaServer, MySqlServer, PostgresServer, cache, databases, or_fail, temporary};
+use crate::error::Result;
+use crate::folder::DataFolder;
+use crate::kafka::Kafka;
+use crate::mariadb::MariaDb;
+use crate::mysql::MySql;
+use crate::postgres::Postgres;
+use crate::processes;
+use crate::server::{Address, Keep, Kind, Server};
+
+type Launch = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Server>> + Send>> + Send + Sync>;
+
+/// A durable server of one test, to be killed and started again. It is not started again by itself.
+pub struct Private<S> {
+    plain: S,
+    server: Server,
+    launch: Launch,
+    mark: String,
+}
+
+/// A private Postgres.
+pub async fn private_postgres() -> Private<PostgresServer> {
+    start(Postgres { max_connections: 300, max_replication: 100, ..Postgres::default() }).await
+}
+
+/// A private MariaDB.
+pub async fn private_mariadb() -> Private<MySqlServer> {
+    start(MariaDb { databases: databases(), ..MariaDb::default() }).await
+}
+
+/// A private MySQL.
+pub async fn private_mysql() -> Private<MySqlServer> {
+    start(MySql { databases: databases(), ..MySql::default() }).await
+}
+
+/// A private Kafka.
+pub async fn private_kafka() -> Private<KafkaServer> {
+    start(Kafka::default()).await
+}
+
+async fn start<K: Kind, S: From<Address>>(kind: K) -> Private<S> {
+    let folder = or_fail(temporary::private_folder().await);
+    let launch = launcher(kind, folder.clone());
+    let server = or_fail(launch().await);
+    or_fail(server.ready().await);
+    let address = server.address().clone();
+    let mark = or_fail(folder.site(K::NAME, K::PORTS, None)).mark;
+    Private { plain: address.into(), server, launch, mark }
+}
+
+fn launcher<K: Kind>(kind: K, folder: DataFolder) -> Launch {
+    let keep = Keep { restart: false, graceful_orphan: false, ..Keep::default() };
+    Box::new(move || {
+        let (kind, folder) = (kind.clone(), folder.clone());
+        Box::pin(async move { Server::launch(kind, &folder, &cache(), keep).await })
+    })
+}
+
+impl<S> Private<S> {
+    /// Kills all its processes at once, as a crash of the machine would.
+    pub async fn kill(&mut self) {
+        or_fail(processes::end(self.server.name(), &self.mark).await);
+        self.server.ended().await;
+    }
+
+    /// Stops it cleanly.
+    pub async fn stop(&mut self) {
+        self.server.ask_to_stop();
+        self.server.ended().await;
+    }
+
+    /// Starts it again with its data and port, and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        let port = self.server.address().port;
+        self.server = or_fail((self.launch)().await);
+        assert_eq!(self.server.address().port, port, "the port was taken by another program meanwhile");
+        or_fail(self.server.ready().await);
+    }
+}
+
+impl<S> Deref for Private<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.plain
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Private<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Private").field("plain", &self.plain).field("server", &self.server).finish()
+    }
+}
