@@ -77,8 +77,7 @@ impl Decoder {
         let missing = |name| EnvelopeError::envelope(&self.schema, format!("field {name} is missing"));
         let op = parts.op.ok_or_else(|| missing("op"))?;
         let commit_time_ms = parts.commit_time_ms.ok_or_else(|| missing("source.ts_ms"))?;
-        let (name, range) =
-            if op == Op::Delete { ("before", parts.before) } else { ("after", parts.after) };
+        let (name, range) = if op == Op::Delete { ("before", parts.before) } else { ("after", parts.after) };
         if matches!(&text[range.clone()], b"" | b"null") {
             return Err(missing(name));
         }
@@ -94,7 +93,11 @@ impl Decoder {
         let row = self.row(text)?;
         for (index, value) in row.iter().enumerate() {
             if self.schema.is_key(index) != matches!(value, Value::Text(_)) {
-                return Err(EnvelopeError::column(&self.schema, index, "the key needs its own columns and no other"));
+                return Err(EnvelopeError::column(
+                    &self.schema,
+                    index,
+                    "the key needs its own columns and no other",
+                ));
             }
         }
         Ok(row)
@@ -177,7 +180,9 @@ fn parts(text: &[u8]) -> scan::Result<Parts> {
             b"after" => parts.after = scanner.skip()?,
             b"source" => parts.commit_time_ms = source_time(&text[scanner.skip()?])?,
             b"op" => parts.op = op(&text[scanner.skip()?]),
-            _ => drop(scanner.skip()?),
+            _ => {
+                scanner.skip()?;
+            }
         }
     }
     scanner.finish()?;

@@ -171,7 +171,8 @@ fn float(text: &[u8], out: &mut Vec<u8>) -> bool {
         return write::string(out, text);
     }
     let mut scanner = scan::Scanner::new(text);
-    matches!(scanner.scalar(), Ok(scan::Scalar::Number(range)) if range == (0..text.len())) && verbatim(text, out)
+    matches!(scanner.scalar(), Ok(scan::Scalar::Number(range)) if range == (0..text.len()))
+        && verbatim(text, out)
 }
 
 impl Source {

@@ -119,8 +119,11 @@ pub(super) fn encode_timestamptz(text: &[u8], out: &mut Vec<u8>) -> bool {
         return write::string(out, text);
     }
     let (text, bc) = without_bc(text);
-    let Some((date, time)) = text.strip_suffix(b"+00").and_then(|text| split(text, b' ')) else { return false };
-    let (Some(_), Some((year, month_day)), Some(_)) = (parse_date(date, bc), split(date, b'-'), parse_time(time))
+    let Some((date, time)) = text.strip_suffix(b"+00").and_then(|text| split(text, b' ')) else {
+        return false;
+    };
+    let (Some(_), Some((year, month_day)), Some(_)) =
+        (parse_date(date, bc), split(date, b'-'), parse_time(time))
     else {
         return false;
     };
@@ -211,7 +214,8 @@ fn digits(text: &[u8]) -> Option<i64> {
     if text.is_empty() || text.len() > 9 {
         return None;
     }
-    text.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
+    text.iter()
+        .try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
 }
 
 fn without_bc(text: &[u8]) -> (&[u8], bool) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::{Change, Column, Lsn, NumericShape, Op, Row, RowBuilder, Value};
+use crate::{Change, Column, Lsn, Op, Row, RowBuilder, Value, schema::NumericShape};
 
 fn schema(types: &[ColumnType]) -> Arc<TableSchema> {
     let columns = types.iter().enumerate().map(|(index, column_type)| Column {
@@ -60,7 +60,8 @@ fn check(column_type: ColumnType, cases: &[(&str, Json)]) {
 fn check_refused(column_type: ColumnType, texts: &[&str]) {
     for text in texts {
         let schema = schema(&[ColumnType::Integer, column_type.clone()]);
-        let error = encode(&change(&schema, Op::Create, row([Value::Text(b"1"), Value::Text(text.as_bytes())])));
+        let error =
+            encode(&change(&schema, Op::Create, row([Value::Text(b"1"), Value::Text(text.as_bytes())])));
         let message = error.expect_err(text).to_string();
         assert!(message.starts_with("column c1 of table public.orders: not a"), "{message}");
         assert!(text.len() < 3 || !message.contains(text), "{message}");
@@ -124,7 +125,7 @@ fn dates() {
         ("2000-02-29", json!(11016)),
         ("0001-01-01", json!(-719_162)),
         ("0001-12-31 BC", json!(-719_163)),
-        ("0044-03-15 BC", json!(-734_863)),
+        ("0044-03-15 BC", json!(-735_160)),
         ("4714-11-24 BC", json!(-2_440_588)),
         ("10000-01-01", json!(2_932_897)),
         ("5874897-12-31", json!(2_145_042_905)),
@@ -132,7 +133,8 @@ fn dates() {
         ("-infinity", json!(i32::MIN)),
     ];
     check(ColumnType::Date, &cases);
-    let refused = ["", "1970-1-1", "1970-13-01", "2001-02-29", "4714-11-23 BC", "0000-01-01", "1970-01-01 00:00:00"];
+    let refused =
+        ["", "1970-1-1", "1970-13-01", "2001-02-29", "4714-11-23 BC", "0000-01-01", "1970-01-01 00:00:00"];
     check_refused(ColumnType::Date, &refused);
     check_unreadable(ColumnType::Date, &["2145042906", "-2440589", "1.5", "\"1970-01-01\""]);
 }
@@ -147,7 +149,10 @@ fn times() {
         ("12:00:00.000001", json!(43_200_000_001i64)),
     ];
     check(ColumnType::Time(6), &cases);
-    check_refused(ColumnType::Time(6), &["24:00:01", "12:60:00", "12:00:60", "12:00", "12:00:00.", "12:00:00.1234567"]);
+    check_refused(
+        ColumnType::Time(6),
+        &["24:00:01", "12:60:00", "12:00:60", "12:00", "12:00:00.", "12:00:00.1234567"],
+    );
     check_unreadable(ColumnType::Time(6), &["-1", "86400000001", "\"12:00:00\""]);
 }
 
@@ -166,7 +171,7 @@ fn timestamps() {
     ];
     check(ColumnType::Timestamp(6), &cases);
     // The one timestamp whose number means infinity.
-    check(ColumnType::Timestamp(6), &[("294247-01-09 20:00:25.2", json!("294247-01-09 20:00:25.2"))]);
+    check(ColumnType::Timestamp(6), &[("294247-01-10 04:00:25.2", json!("294247-01-10 04:00:25.2"))]);
     check_refused(ColumnType::Timestamp(6), &["2026-11-24T00:24:01", "2026-11-24", "2026-11-24 00:24:01+00"]);
     check_unreadable(ColumnType::Timestamp(6), &["-210866803200000001", "\"soon\"", "1e3"]);
 }
@@ -207,7 +212,10 @@ fn an_envelope_is_that_of_debezium() {
     assert_eq!(serde_json::from_slice::<Json>(&bytes).unwrap(), expected);
     let read = Change { xid: 0, ..change(&schema, Op::Read, row([Value::Text(b"7"), Value::Null])) };
     let parsed: Json = serde_json::from_slice(&encode(&read).unwrap()).unwrap();
-    assert_eq!((&parsed["source"]["snapshot"], &parsed["source"]["txId"]), (&json!("incremental"), &Json::Null));
+    assert_eq!(
+        (&parsed["source"]["snapshot"], &parsed["source"]["txId"]),
+        (&json!("incremental"), &Json::Null)
+    );
 }
 
 #[test]
@@ -242,7 +250,9 @@ fn the_key_has_its_columns_in_its_own_order() {
         assert!(encoder.key(&row([Value::Text(b"7"), Value::Null, value]), &mut out).is_err());
         assert_eq!(out, br#"x{"c2":1,"c0":7}"#);
     }
-    for key in ["{\"c0\":7}", "{\"c0\":7,\"c2\":null}", "{\"c0\":7,\"c2\":1,\"c1\":\"a\"}", "[]", "{\"c9\":1}"] {
+    for key in
+        ["{\"c0\":7}", "{\"c0\":7,\"c2\":null}", "{\"c0\":7,\"c2\":1,\"c1\":\"a\"}", "[]", "{\"c9\":1}"]
+    {
         assert!(Decoder::new(Arc::clone(&schema)).key(key.as_bytes()).is_err(), "{key}");
     }
 }

@@ -93,7 +93,9 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     continue;
                 }
-                _ => drop(self.scalar()?),
+                _ => {
+                    self.scalar()?;
+                }
             }
             if depth == 0 {
                 return Ok(start..self.at);
@@ -258,10 +260,13 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "{", "[]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\":tru}", "{}x"] {
+        for text in
+            ["", "{", "[]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\":tru}", "{}x"]
+        {
             assert!(keys(text).is_err(), "{text}");
         }
-        for text in ["{\"a", "{\"a\":\"\\", "{\"a\":[1", "{\"a\":]}", "{\"a\":-}", "{\"a\":1.}", "{\"a\":1e}"] {
+        for text in ["{\"a", "{\"a\":\"\\", "{\"a\":[1", "{\"a\":]}", "{\"a\":-}", "{\"a\":1.}", "{\"a\":1e}"]
+        {
             assert!(keys(text).is_err(), "{text}");
         }
     }
