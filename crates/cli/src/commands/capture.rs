@@ -1,0 +1,53 @@
+//! `tidemart capture`: Postgres to Kafka.
+
+use tidemart_kafka::Writer;
+use tidemart_postgres::Capture;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::Config;
+
+/// Publish every committed change of Postgres to Kafka: first what the tables hold, then every change, each exactly
+/// once. Works on any database whose tables have a primary key.
+#[derive(clap::Args, Debug, Default)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Check the servers and the tables, then stop
+    #[arg(long)]
+    check: bool,
+}
+
+const EXAMPLES: &str = "\
+Example of the settings:
+  [postgres]
+  host = \"db.example\"
+  database = \"app\"
+  user = \"tidemart\"                  # password by TIDEMART_POSTGRES_PASSWORD
+  slot = \"tidemart\"                  # the replication slot; it names this capture
+  tables = { include = [\"public.*\"], exclude = [\"public.audit\"] }
+  [kafka]
+  bootstrap = \"broker.example:9092\"
+  prefix = \"app\"                     # topics are app.<schema>.<table>
+
+The tables keep flowing from where they were, whenever the capture is started again.";
+
+/// The hop's name in logs and failpoints.
+const HOP: &str = "capture";
+
+/// Runs until the shutdown.
+///
+/// # Errors
+/// A server that is missing or not fit, or a loss that was found.
+pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let (postgres, kafka) = (config.postgres()?, config.kafka()?);
+    tidemart_postgres::check(postgres).await?;
+    tidemart_kafka::check(kafka).await?;
+    if args.check {
+        info!("servers and tables are fit for capture");
+        return Ok(());
+    }
+    let mut source = Capture::new(postgres.clone())?;
+    let mut destination = Writer::new(kafka.clone(), &postgres.slot)?;
+    tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await?;
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `tidemart consumer`: Kafka to MySQL.
+
+use tidemart_kafka::Reader;
+use tidemart_mysql::Applier;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Keep MySQL or MariaDB up to date with Kafka, with an exactly-once effect. Several processes share the work and
+/// take over from each other.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// How many partitions are applied at once by this process, instead of consumer.lanes
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    lanes: Option<u16>,
+}
+
+const EXAMPLES: &str = "\
+Example of the settings:
+  [kafka]
+  bootstrap = \"broker.example:9092\"
+  prefix = \"app\"                     # the capture's
+  [mysql]
+  host = \"olap.example\"
+  database = \"app\"                   # holds the replica tables and our own, tidemart_*
+  user = \"tidemart\"                  # password by TIDEMART_MYSQL_PASSWORD
+  [consumer]
+  lanes = 2";
+
+/// The hop's name in logs and failpoints.
+const HOP: &str = "consumer";
+
+/// Runs until the shutdown, or until one lane meets a fatal error, which ends all.
+///
+/// # Errors
+/// A server that is missing or not fit, or a gap that was found.
+pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    tidemart_kafka::check(config.kafka()?).await?;
+    tidemart_mysql::check(config.mysql()?).await?;
+    tidemart_mysql::migrate(config.mysql()?).await?;
+    let mut lanes = JoinSet::new();
+    for _ in 0..args.lanes.unwrap_or(config.consumer.lanes) {
+        lanes.spawn(lane(config, shutdown.clone())?);
+    }
+    let mut result = Ok(());
+    while let Some(ended) = lanes.join_next().await {
+        shutdown.cancel();
+        result = result.and(ended?.map_err(anyhow::Error::from));
+    }
+    result
+}
+
+/// One member of the consumer group with a connection to MySQL of its own.
+fn lane(
+    config: &Config,
+    shutdown: CancellationToken,
+) -> anyhow::Result<impl Future<Output = tidemart_pipeline::Result<()>> + use<>> {
+    let rules = if config.marts.enabled { tidemart_marts::mark_rules() } else { Vec::new() };
+    let mut source = Reader::new(config.kafka()?.clone())?;
+    let mut destination = Applier::new(config.mysql()?.clone(), rules)?;
+    Ok(async move { tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await })
+}

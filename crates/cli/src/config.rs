@@ -1,0 +1,132 @@
+//! Settings: one `tidemart.toml`, overridden by the environment; each crate owns its section.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use toml::Table;
+
+use crate::{args::Settings, env};
+
+/// The settings file that is read where none is named.
+const DEFAULT_FILE: &str = "tidemart.toml";
+/// The version of the file's layout that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// All settings. A section that a command needs and that is missing is an error of that command.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(default)]
+    version: Option<u32>,
+    postgres: Option<tidemart_postgres::Config>,
+    kafka: Option<tidemart_kafka::Config>,
+    mysql: Option<tidemart_mysql::Config>,
+    /// How the consumer works.
+    #[serde(default)]
+    pub consumer: Consumer,
+    /// The shop.
+    #[serde(default)]
+    pub shop: tidemart_shop::Config,
+    /// The marts.
+    #[serde(default)]
+    pub marts: Marts,
+}
+
+/// The consumer's section.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consumer {
+    /// How many partitions are applied at once by this process: each lane is a member of the consumer group with a
+    /// MySQL connection of its own. No more than a topic has partitions are of use.
+    pub lanes: u16,
+}
+
+impl Default for Consumer {
+    fn default() -> Self {
+        Self { lanes: 2 }
+    }
+}
+
+/// The marts' section.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Marts {
+    /// Whether the shop's marts are kept: the consumer then writes marks for them. False for other people's tables.
+    pub enabled: bool,
+    /// Pause between two refreshes of a mart, in milliseconds.
+    pub interval_ms: u64,
+}
+
+impl Default for Marts {
+    fn default() -> Self {
+        Self { enabled: false, interval_ms: 250 }
+    }
+}
+
+impl Config {
+    /// Reads the file and the environment and checks every value.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, a wrong key, type or value; each names where.
+    pub fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let path = settings.config.clone().or_else(|| Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into()));
+        let origin = path.as_deref().map_or("the environment".to_owned(), |path| path.display().to_string());
+        let mut table = path.map_or_else(|| Ok(Table::new()), |path| read(&path))?;
+        env::apply(&mut table, std::env::vars())?;
+        let config: Self = table.try_into().with_context(|| format!("settings of {origin}"))?;
+        config.validate().with_context(|| format!("settings of {origin}"))?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        if let Some(version) = self.version.filter(|version| *version != VERSION) {
+            bail!("version is {version}, this program reads version {VERSION}");
+        }
+        self.postgres.as_ref().map_or(Ok(()), tidemart_postgres::Config::validate)?;
+        self.kafka.as_ref().map_or(Ok(()), tidemart_kafka::Config::validate)?;
+        self.mysql.as_ref().map_or(Ok(()), tidemart_mysql::Config::validate)?;
+        self.shop.validate()?;
+        if !(1..=64).contains(&self.consumer.lanes) {
+            bail!("consumer.lanes is {}, must be 1 to 64", self.consumer.lanes);
+        }
+        if !(10..=3_600_000).contains(&self.marts.interval_ms) {
+            bail!("marts.interval_ms is {}, must be 10 to 3600000", self.marts.interval_ms);
+        }
+        Ok(())
+    }
+
+    /// The source.
+    ///
+    /// # Errors
+    /// When the section is missing.
+    pub fn postgres(&self) -> anyhow::Result<&tidemart_postgres::Config> {
+        self.postgres.as_ref().with_context(|| missing("postgres", "host"))
+    }
+
+    /// The broker.
+    ///
+    /// # Errors
+    /// When the section is missing.
+    pub fn kafka(&self) -> anyhow::Result<&tidemart_kafka::Config> {
+        self.kafka.as_ref().with_context(|| missing("kafka", "bootstrap"))
+    }
+
+    /// The target.
+    ///
+    /// # Errors
+    /// When the section is missing.
+    pub fn mysql(&self) -> anyhow::Result<&tidemart_mysql::Config> {
+        self.mysql.as_ref().with_context(|| missing("mysql", "host"))
+    }
+}
+
+fn missing(section: &str, key: &str) -> String {
+    let variable = format!("TIDEMART_{}_{}", section.to_uppercase(), key.to_uppercase());
+    format!("no [{section}] in the settings: write it to {DEFAULT_FILE}, name a file by --config, or set {variable}")
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Table> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.parse().with_context(|| format!("{} is not TOML", path.display()))
+}
