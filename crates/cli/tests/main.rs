@@ -2,3 +2,13 @@
 
 #[cfg(test)]
 mod architecture;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod cycle;
+#[cfg(test)]
+mod topics;
+#[cfg(test)]
+mod zombie;

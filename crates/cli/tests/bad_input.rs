@@ -1,0 +1,80 @@
+//! What a user sees when something is wrong: one line that names the thing, the reason and what to do; no panic, no
+//! stack trace, the right exit code.
+
+use std::process::{Command, Output};
+
+use crate::cycle::{Cycle, TIDEMART, Target};
+
+/// Runs a subcommand with these settings and nothing from the environment.
+fn run(arguments: &[&str], settings: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tidemart.toml");
+    std::fs::write(&path, settings).unwrap();
+    Command::new(TIDEMART).args(arguments).arg("--config").arg(&path).output().unwrap()
+}
+
+/// The command fails with this exit code, and its last line holds all of these words.
+fn assert_says(output: &Output, code: i32, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing: {text}");
+    }
+    for trace in ["panicked", "RUST_BACKTRACE", "stack backtrace"] {
+        assert!(!text.contains(trace), "{text}");
+    }
+}
+
+const CLOSED: &str = "[postgres]\nhost = '127.0.0.1'\nport = 9\nuser = 'u'\npassword = 'hunter2'\ndatabase = 'd'\n\
+                      [kafka]\nbootstrap = '127.0.0.1:9'\nprefix = 'x'\n\
+                      [mysql]\nhost = '127.0.0.1'\nport = 9\nuser = 'u'\npassword = 'hunter2'\ndatabase = 'd'\n";
+
+#[test]
+fn wrong_settings_are_named() {
+    assert_says(&run(&["capture"], "[postgres]\nhots = 'x'"), 1, &["hots", "tidemart.toml"]);
+    assert_says(&run(&["capture"], "[postgres]\nport = 'x'"), 1, &["port", "tidemart.toml"]);
+    assert_says(&run(&["capture"], "[postgres\n"), 1, &["TOML"]);
+    assert_says(&run(&["capture"], "[shop]\nrate = -1.0"), 1, &["rate"]);
+    assert_says(&run(&["consumer"], "[kafka]\nbootstrap = 'x:1'\nprefix = 'x'"), 1, &["[mysql]", "TIDEMART_MYSQL_HOST"]);
+    assert_says(&run(&["capture"], "version = 9"), 1, &["version is 9"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two() {
+    assert_says(&run(&["no-such-command"], ""), 2, &["no-such-command"]);
+    assert_says(&run(&["consumer", "--lanes", "0"], ""), 2, &["--lanes"]);
+    let output = Command::new(TIDEMART).args(["capture", "--config", "/no/such/file"]).output().unwrap();
+    assert_says(&output, 1, &["/no/such/file"]);
+}
+
+#[test]
+fn missing_servers_are_named_and_secrets_are_not() {
+    for (arguments, words) in [
+        (["capture"], ["127.0.0.1:9", "Postgres"]),
+        (["migrate"], ["127.0.0.1:9", "Postgres"]),
+        (["consumer"], ["127.0.0.1:9", "Kafka"]),
+        (["status"], ["127.0.0.1:9", ""]),
+        (["verify"], ["127.0.0.1:9", ""]),
+    ] {
+        let output = run(&arguments, CLOSED);
+        assert_says(&output, 1, &words);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_are_not_fit_say_why() {
+    let mut cycle = Cycle::new(Target::MariaDb).await;
+    let password = std::mem::replace(&mut cycle.source.password, "wrong".to_owned());
+    cycle.write_settings("");
+    assert_says(&cycle.run(&["capture"]), 1, &["password"]);
+    cycle.source.password = password;
+    cycle.postgres().await.batch_execute("CREATE TABLE keyless (a int); CREATE TABLE good (a int PRIMARY KEY)").await.unwrap();
+    cycle.write_settings("");
+    let text = std::fs::read_to_string(&cycle.settings).unwrap();
+    std::fs::write(&cycle.settings, text.replace("[kafka]", "tables = { include = [\"public.keyless\"] }\n[kafka]")).unwrap();
+    assert_says(&cycle.run(&["capture"]), 1, &["public.keyless", "PRIMARY KEY"]);
+    cycle.target.password = "wrong".to_owned();
+    cycle.write_settings("");
+    assert_says(&cycle.run(&["consumer"]), 1, &["password"]);
+}

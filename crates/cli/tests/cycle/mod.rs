@@ -1,0 +1,144 @@
+//! A source, a broker and a target of its own for one test, and the real binary's roles on them.
+
+pub mod audit;
+pub mod role;
+pub mod workload;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+use tidemart_local::testing::{self, TestDatabase};
+
+pub use role::{Failpoint, Role};
+
+/// The binary under test.
+pub const TIDEMART: &str = env!("CARGO_BIN_EXE_tidemart");
+
+/// Which server is the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    MariaDb,
+    MySql,
+}
+
+/// Private databases and a topic prefix on the shared test servers; dropped servers take everything with them.
+pub struct Cycle {
+    folder: TempDir,
+    pub source: TestDatabase,
+    pub target: TestDatabase,
+    pub bootstrap: String,
+    pub prefix: String,
+    pub settings: PathBuf,
+}
+
+impl Cycle {
+    pub async fn new(target: Target) -> Self {
+        let (source, target, kafka) = tokio::join!(
+            async { testing::postgres().await.create_database().await },
+            async {
+                match target {
+                    Target::MariaDb => testing::mariadb().await.create_database().await,
+                    Target::MySql => testing::mysql().await.create_database().await,
+                }
+            },
+            testing::kafka(),
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("tidemart.toml");
+        let prefix = kafka.unique_prefix();
+        let cycle = Self { folder, source, target, bootstrap: kafka.bootstrap.clone(), prefix, settings };
+        cycle.write_settings("");
+        cycle
+    }
+
+    /// Writes the settings anew, with further lines for the section `[consumer]` and whatever follows it.
+    pub fn write_settings(&self, more: &str) {
+        let (source, target) = (&self.source, &self.target);
+        let text = format!(
+            "[postgres]\nhost = \"{}\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{}\"\nslot = \"{}\"\n\
+             publication = \"tidemart\"\nlimits = {{ chunk_rows = 300, batch_rows = 500 }}\n\
+             [kafka]\nbootstrap = \"{}\"\nprefix = \"{}\"\nconsumer = {{ session_timeout_ms = 6000, refresh_ms = 500 }}\n\
+             [mysql]\nhost = \"{}\"\nport = {}\nuser = \"{}\"\npassword = \"{}\"\ndatabase = \"{}\"\n{more}",
+            source.host,
+            source.port,
+            source.user,
+            source.password,
+            source.database,
+            self.slot(),
+            self.bootstrap,
+            self.prefix,
+            target.host,
+            target.port,
+            target.user,
+            target.password,
+            target.database,
+        );
+        std::fs::write(&self.settings, text).unwrap();
+    }
+
+    pub fn slot(&self) -> String {
+        self.prefix.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a role of the real binary.
+    pub fn start(&self, role: &str, failpoint: Option<Failpoint>) -> Role {
+        Role::start(self, role, failpoint)
+    }
+
+    /// Runs a subcommand to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(TIDEMART).args(arguments).arg("--config").arg(&self.settings).output().unwrap()
+    }
+
+    /// Fails the test unless `tidemart verify` finds both sides equal.
+    pub fn assert_equal(&self) {
+        let output = self.run(&["verify"]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "verify: {}\n{out}\n{err}\n{}", output.status, self.logs());
+    }
+
+    /// The ends of all logs of this test's roles.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let log = std::fs::read_to_string(&path).unwrap_or_default();
+                let lines = log.lines().rev().take(25).collect::<Vec<_>>();
+                text += &format!("--- {}\n", path.display());
+                text.extend(lines.into_iter().rev().map(|line| format!("{line}\n")));
+            }
+        }
+        text
+    }
+
+    pub async fn postgres(&self) -> tokio_postgres::Client {
+        let source = &self.source;
+        let mut config = tokio_postgres::Config::new();
+        config.host(&source.host).port(source.port).user(&source.user).dbname(&source.database);
+        config.password(&source.password);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub async fn mysql(&self) -> mysql_async::Conn {
+        let target = &self.target;
+        let options = mysql_async::OptsBuilder::default()
+            .ip_or_hostname(&target.host)
+            .tcp_port(target.port)
+            .user(Some(&target.user))
+            .pass(Some(&target.password))
+            .db_name(Some(&target.database))
+            .prefer_socket(false);
+        mysql_async::Conn::new(options).await.unwrap()
+    }
+}

@@ -1,0 +1,107 @@
+//! A role of the binary as a child process that can be killed, stopped and continued.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Cycle, TIDEMART};
+
+/// How long anything may take before a test gives up on it.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// Where a role stands still, so that it can be killed there.
+#[derive(Clone, Copy, Debug)]
+pub struct Failpoint {
+    pub name: &'static str,
+    /// The how-manieth time that it is reached, from 1.
+    pub nth: u64,
+}
+
+pub struct Role {
+    child: Child,
+    report: PathBuf,
+    log: PathBuf,
+}
+
+impl Role {
+    pub fn start(cycle: &Cycle, role: &str, failpoint: Option<Failpoint>) -> Self {
+        let number = STARTED.fetch_add(1, Ordering::SeqCst);
+        let log = cycle.folder().join(format!("{number:03}-{role}.log"));
+        let report = cycle.folder().join(format!("{number:03}-{role}.failpoint"));
+        let mut command = Command::new(TIDEMART);
+        command.arg(role).arg("--config").arg(&cycle.settings);
+        command.env("TIDEMART_LOG", "info").stdin(Stdio::null());
+        if let Some(Failpoint { name, nth }) = failpoint {
+            command.env("TIDEMART_FAILPOINT", name).env("TIDEMART_FAILPOINT_NTH", nth.to_string());
+            command.env("TIDEMART_FAILPOINT_REPORT", &report);
+        }
+        let output = File::create(&log).unwrap();
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        Self { child: command.spawn().unwrap(), report, log }
+    }
+
+    /// Waits until the role stands at its failpoint.
+    pub async fn at_failpoint(&mut self) {
+        wait_for("the failpoint", || self.report.exists() || self.child.try_wait().unwrap().is_some()).await;
+        assert!(self.report.exists(), "ended before its failpoint: {}", self.text());
+    }
+
+    /// SIGKILL, as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Asks it to end and waits until it has.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        wait_for("the role's end", || self.child.try_wait().unwrap().is_some()).await;
+        self.child.try_wait().unwrap().unwrap()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it has logged.
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Waits for a condition, with a limit.
+pub async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}"));
+}
