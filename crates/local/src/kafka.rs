@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::cache::{Cache, Distribution, Unpack};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, at};
 use crate::folder::{DataFolder, Site};
 use crate::program;
 use crate::random;
@@ -35,9 +35,9 @@ pub struct Kafka {
     /// Whether each write is flushed to the disk before it is acknowledged. Without, a power cut
     /// (not a crash of Kafka) can take the last writes.
     pub flush_each_write: bool,
-    /// Writes an archive of the loaded classes when the server ends.
+    /// Writes an archive of the loaded classes when the server ends. Only used to make that archive.
     #[serde(skip)]
-    train: bool,
+    pub train: bool,
 }
 
 impl Default for Kafka {
@@ -54,10 +54,13 @@ impl Kafka {
 
     /// The folder of Kafka's jars, fetched where that is needed: the class path of Kafka's own tools.
     pub async fn jars(&self, cache: &Cache) -> Result<PathBuf> {
-        match &self.lib {
-            Some(lib) => Ok(lib.clone()),
-            None => cache.install(&DISTRIBUTION).await,
+        let Some(lib) = &self.lib else { return cache.install(&DISTRIBUTION).await };
+        let files = std::fs::read_dir(lib).map_err(at("read", lib))?.flatten();
+        if files.into_iter().any(|file| file.path().extension().is_some_and(|end| end == "jar")) {
+            return Ok(lib.clone());
         }
+        let advice = "name the folder that holds Kafka's jars, `libs` in its distribution";
+        Err(Error::MissingProgram { program: format!("kafka in {}", lib.display()), advice })
     }
 
     fn java(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {

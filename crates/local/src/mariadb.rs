@@ -85,10 +85,10 @@ impl Kind for MariaDb {
             Some(bin) => bin.join(".."),
             None => cache.install(&DISTRIBUTION).await?,
         };
-        site.account.check_reach(&base).await?;
         let install = ["bin/mariadb-install-db", "scripts/mariadb-install-db"].map(|file| base.join(file));
         let server = ["bin/mariadbd", "sbin/mariadbd"].map(|file| base.join(file));
         let (install, server) = (mysqld::first_file(&install)?, mysqld::first_file(&server)?);
+        site.account.check_reach(&base).await?;
         Ok(Programs { base, server, install })
     }
 

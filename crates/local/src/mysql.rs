@@ -76,8 +76,9 @@ impl Kind for MySql {
             Some(bin) => bin.clone(),
             None => cache.install(&DISTRIBUTION).await?.join("bin"),
         };
+        let server = mysqld::first_file(&[bin.join("mysqld"), bin.join("../sbin/mysqld")])?;
         site.account.check_reach(&bin).await?;
-        mysqld::first_file(&[bin.join("mysqld"), bin.join("../sbin/mysqld")])
+        Ok(server)
     }
 
     async fn initialize(&self, server: &PathBuf, site: &Site) -> Result<()> {

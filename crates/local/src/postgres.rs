@@ -111,11 +111,13 @@ impl Kind for Postgres {
             Some(bin) => bin.clone(),
             None => cache.install(&DISTRIBUTION).await?.join("bin"),
         };
-        site.account.check_reach(&bin).await?;
-        if bin.join("postgres").is_file() && bin.join("initdb").is_file() {
-            return Ok(bin);
+        for program in ["postgres", "initdb"].map(|name| bin.join(name)) {
+            if !program.is_file() {
+                return Err(Error::MissingProgram { program: program.display().to_string(), advice: ADVICE });
+            }
         }
-        Err(Error::MissingProgram { program: bin.join("postgres").display().to_string(), advice: ADVICE })
+        site.account.check_reach(&bin).await?;
+        Ok(bin)
     }
 
     async fn initialize(&self, bin: &PathBuf, site: &Site) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use secrecy::SecretString;
 use tokio::process::Command;
 use tokio::sync::watch;
@@ -146,6 +147,7 @@ pub struct Server {
     name: &'static str,
     address: Address,
     log: PathBuf,
+    mark: String,
     state: watch::Receiver<State>,
     stop: CancellationToken,
 }
@@ -166,12 +168,12 @@ impl Server {
         folder.free_ports(&mut site, kind.port())?;
         let (sender, state) = watch::channel(State::Installing);
         let stop = CancellationToken::new();
-        let (address, log) = (kind.address(&site), site.log.clone());
+        let (address, log, mark) = (kind.address(&site), site.log.clone(), site.mark.clone());
         let keeper = Keeper { kind, site, cache: cache.clone(), keep };
         let token = stop.clone();
         let thread = std::thread::Builder::new().name(format!("keeper-{}", K::NAME));
         thread.spawn(move || keeper.run(&sender, &token)).map_err(at("start a thread for", &log))?;
-        Ok(Self { name: K::NAME, address, log, state, stop })
+        Ok(Self { name: K::NAME, address, log, mark, state, stop })
     }
 
     /// Its name: "postgres", "kafka", …
@@ -187,6 +189,16 @@ impl Server {
     /// Its log file.
     pub fn log_file(&self) -> &std::path::Path {
         &self.log
+    }
+
+    /// The ids of its processes now.
+    pub fn process_ids(&self) -> Vec<i32> {
+        processes::marked(&self.mark).into_iter().map(Pid::as_raw).collect()
+    }
+
+    /// Kills all its processes at once, as a crash of the machine would; the keeper decides what follows.
+    pub async fn kill(&self) -> Result<()> {
+        processes::end(self.name, &self.mark).await
     }
 
     /// What it is doing now.

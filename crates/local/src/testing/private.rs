@@ -9,7 +9,6 @@ use crate::kafka::Kafka;
 use crate::mariadb::MariaDb;
 use crate::mysql::MySql;
 use crate::postgres::Postgres;
-use crate::processes;
 use crate::server::{Address, Keep, Kind, Server};
 
 type Launch = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Server>> + Send>> + Send + Sync>;
@@ -19,7 +18,6 @@ pub struct Private<S> {
     plain: S,
     server: Server,
     launch: Launch,
-    mark: String,
 }
 
 /// A private Postgres.
@@ -44,12 +42,11 @@ pub async fn private_kafka() -> Private<KafkaServer> {
 
 async fn start<K: Kind, S: From<Address>>(kind: K) -> Private<S> {
     let folder = or_fail(temporary::private_folder().await);
-    let launch = launcher(kind, folder.clone());
+    let launch = launcher(kind, folder);
     let server = or_fail(launch().await);
     or_fail(server.ready().await);
     let address = server.address().clone();
-    let mark = or_fail(folder.site(K::NAME, K::PORTS, None)).mark;
-    Private { plain: address.into(), server, launch, mark }
+    Private { plain: address.into(), server, launch }
 }
 
 fn launcher<K: Kind>(kind: K, folder: DataFolder) -> Launch {
@@ -63,7 +60,7 @@ fn launcher<K: Kind>(kind: K, folder: DataFolder) -> Launch {
 impl<S> Private<S> {
     /// Kills all its processes at once, as a crash of the machine would.
     pub async fn kill(&mut self) {
-        or_fail(processes::end(self.server.name(), &self.mark).await);
+        or_fail(self.server.kill().await);
         self.server.ended().await;
     }
 

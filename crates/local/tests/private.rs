@@ -1,0 +1,59 @@
+//! Private servers keep their data, port and passwords over a crash and over a stop.
+
+use mysql_async::prelude::Queryable;
+use tidemart_local::testing::{self, MySqlServer, Private};
+
+use crate::connect::{mysql, postgres};
+
+#[tokio::test]
+async fn postgres_keeps_what_was_committed() {
+    let mut server = testing::private_postgres().await;
+    let database = server.create_database().await;
+    let client = postgres(&database).await;
+    client.batch_execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)").await.unwrap();
+    server.kill().await;
+    assert!(client.execute("SELECT 1", &[]).await.is_err());
+    server.start_again().await;
+    postgres(&database).await.execute("INSERT INTO t VALUES (2)", &[]).await.unwrap();
+    server.stop().await;
+    server.start_again().await;
+    let rows = postgres(&database).await.query("SELECT id FROM t", &[]).await.unwrap();
+    assert_eq!(rows.len(), 2);
+}
+
+async fn keeps_what_was_committed(mut server: Private<MySqlServer>) {
+    let database = server.create_database().await;
+    let mut connection = mysql(&database).await;
+    connection.query_drop("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    connection.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    server.kill().await;
+    assert!(connection.query_drop("SELECT 1").await.is_err());
+    server.start_again().await;
+    mysql(&database).await.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
+    server.stop().await;
+    server.start_again().await;
+    let rows: Vec<i32> = mysql(&database).await.query("SELECT id FROM t ORDER BY id").await.unwrap();
+    assert_eq!(rows, [1, 2]);
+}
+
+#[tokio::test]
+async fn mariadb_keeps_what_was_committed() {
+    keeps_what_was_committed(testing::private_mariadb().await).await;
+}
+
+#[tokio::test]
+async fn mysql_keeps_what_was_committed() {
+    keeps_what_was_committed(testing::private_mysql().await).await;
+}
+
+#[tokio::test]
+async fn kafka_starts_again_after_a_crash_and_after_a_stop() {
+    let mut server = testing::private_kafka().await;
+    let bootstrap = server.bootstrap.clone();
+    server.kill().await;
+    assert!(tokio::net::TcpStream::connect(&bootstrap).await.is_err());
+    server.start_again().await;
+    server.stop().await;
+    server.start_again().await;
+    tokio::net::TcpStream::connect(&bootstrap).await.unwrap();
+}
