@@ -1,0 +1,431 @@
+//! The consumer's destination: batches of records into replica tables, with their checkpoints in one transaction.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mysql_async::prelude::Queryable;
+use tidemart_change::{ApplyBatch, Checkpoint, PartitionBatch, Record, TableSchema, TopicPartition};
+use tidemart_pipeline::{Destination, Error, Result};
+use tracing::warn;
+
+use crate::{
+    checkpoints,
+    config::Config,
+    fault::{self, Fault, Refusal},
+    lane::{Attempts, Lane, Verdict, after, judge, snapshot_done_after},
+    marks::MarkRule,
+    reduce::{Collector, TableChanges},
+    replica::Replica,
+    session::Session,
+    statement::{Packet, Step},
+    tables,
+};
+
+/// Bytes around the statements of a packet.
+const PACKET_FRAME: usize = 1024;
+
+/// Applies batches over one connection; a process runs several, one for each member of the consumer group.
+///
+/// A partition whose data is refused is *held*: its checkpoint stays before the record, the reason stands in
+/// `tidemart_checkpoints.held_reason` and in the log, all other partitions go on. It is tried again at every
+/// `resume`, which `write` asks for (by a transient error) after a while.
+#[derive(Debug)]
+pub struct Applier {
+    config: Config,
+    rules: Arc<[MarkRule]>,
+    session: Option<Session>,
+    lanes: BTreeMap<TopicPartition, Lane>,
+    replicas: Vec<Arc<Replica>>,
+    packet: Packet,
+    attempts: Attempts,
+}
+
+/// Consecutive records of one partition that are next in turn.
+#[derive(Clone, Copy, Debug)]
+struct Part<'a> {
+    partition: &'a TopicPartition,
+    records: &'a [Record],
+}
+
+/// A partition that is to be held before this record.
+struct Stop<'a> {
+    partition: &'a TopicPartition,
+    record: &'a Record,
+    refusal: Refusal,
+}
+
+impl Applier {
+    /// An applier that also marks what these rules ask for. Connects at `resume`.
+    ///
+    /// # Errors
+    /// Fatal, naming the field or the rule that is wrong.
+    pub fn new(config: Config, rules: impl Into<Arc<[MarkRule]>>) -> Result<Self> {
+        config.validate()?;
+        let rules: Arc<[MarkRule]> = rules.into();
+        rules.iter().try_for_each(|rule| rule.table().map(drop))?;
+        let packet = Packet::new(config.rows_per_statement);
+        Ok(Self {
+            config,
+            rules,
+            session: None,
+            lanes: BTreeMap::new(),
+            replicas: Vec::new(),
+            packet,
+            attempts: Attempts::default(),
+        })
+    }
+
+    /// The partitions that are held now.
+    pub fn held(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.lanes.iter().filter(|(_, lane)| lane.retry_at.is_some()).map(|(partition, _)| partition)
+    }
+
+    async fn session(&mut self) -> Result<Session> {
+        match self.session.take() {
+            Some(session) if !session.is_stale() => Ok(session),
+            Some(session) => {
+                session.close().await;
+                Session::open(&self.config).await
+            }
+            None => Session::open(&self.config).await,
+        }
+    }
+
+    /// Finds out which records are next in turn, and makes the tables that they need.
+    async fn plan<'a>(&mut self, batch: &'a ApplyBatch) -> Result<(Vec<Part<'a>>, Vec<Stop<'a>>)> {
+        let (mut parts, mut stops) = (Vec::with_capacity(batch.parts.len()), Vec::new());
+        for part in &batch.parts {
+            let lane = self.lanes.get(&part.partition).ok_or_else(|| unknown(&part.partition))?;
+            if lane.retry_at.is_some() {
+                continue;
+            }
+            let (records, mut stop) = in_turn(lane.checkpoint, part);
+            let records = match self.ensure_tables(records).await? {
+                Some((position, refusal)) => {
+                    let record = &records[position];
+                    stop = Some(Stop { partition: &part.partition, record, refusal });
+                    &records[..position]
+                }
+                None => records,
+            };
+            stops.extend(stop);
+            if !records.is_empty() {
+                parts.push(Part { partition: &part.partition, records });
+            }
+        }
+        Ok((parts, stops))
+    }
+
+    /// Makes what is missing; else the position of the first record whose table is refused.
+    async fn ensure_tables(&mut self, records: &[Record]) -> Result<Option<(usize, Refusal)>> {
+        let mut last: Option<&Arc<TableSchema>> = None;
+        for (position, record) in records.iter().enumerate() {
+            if last.is_some_and(|last| Arc::ptr_eq(last, &record.schema)) {
+                continue;
+            }
+            if let Some(refusal) = self.ensure_table(&record.schema).await? {
+                return Ok(Some((position, refusal)));
+            }
+            last = Some(&record.schema);
+        }
+        Ok(None)
+    }
+
+    async fn ensure_table(&mut self, schema: &Arc<TableSchema>) -> Result<Option<Refusal>> {
+        if find(&self.replicas, schema).is_some() {
+            return Ok(None);
+        }
+        let mut session = self.session().await?;
+        match tables::ensure(&mut session.conn, &session.server, schema, &self.rules).await {
+            Ok(replica) => {
+                self.replicas.push(Arc::new(replica));
+                self.session = Some(session);
+                Ok(None)
+            }
+            Err(Fault::Rows(refusal)) => {
+                self.session = Some(session);
+                Ok(Some(refusal))
+            }
+            Err(Fault::Stop(error)) => {
+                session.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Applies parts together; where their data is refused, each alone.
+    async fn apply_or_isolate(&mut self, parts: &[Part<'_>]) -> Result<()> {
+        match self.apply(parts).await {
+            Ok(()) => Ok(()),
+            Err(Fault::Stop(error)) => Err(self.forget_tables(error)),
+            Err(Fault::Rows(_)) => {
+                for part in parts {
+                    self.isolate(*part).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Applies as many records of a part as go, and holds its partition before the one that does not.
+    async fn isolate(&mut self, mut part: Part<'_>) -> Result<()> {
+        let mut count = part.records.len();
+        while !part.records.is_empty() {
+            let (head, tail) = part.records.split_at(count);
+            match self.apply(&[Part { records: head, ..part }]).await {
+                Ok(()) => {
+                    part.records = tail;
+                    count = count.clamp(1, tail.len().max(1));
+                }
+                Err(Fault::Rows(refusal)) if count == 1 => {
+                    return self.hold(Stop { partition: part.partition, record: &head[0], refusal }).await;
+                }
+                Err(Fault::Rows(_)) => count = count.div_ceil(2),
+                Err(Fault::Stop(error)) => return Err(self.forget_tables(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What we know of tables may be the reason of an error: it is looked up again.
+    fn forget_tables(&mut self, error: Error) -> Error {
+        self.replicas.clear();
+        error
+    }
+
+    /// One transaction.
+    async fn apply(&mut self, parts: &[Part<'_>]) -> std::result::Result<(), Fault> {
+        let tables = self.reduce(parts)?;
+        let steps: Vec<_> =
+            parts.iter().map(|part| self.lanes[part.partition].step(part.partition, part.records)).collect();
+        let mut session = self.session().await?;
+        let result = match self.fill_packet(&steps, &tables, session.server.max_allowed_packet) {
+            Ok(()) => session.transact(&self.config, &self.packet, &tables).await,
+            Err(refusal) => {
+                self.session = Some(session);
+                return Err(refusal.into());
+            }
+        };
+        if let Err(fault) = result {
+            session.close().await;
+            return Err(fault);
+        }
+        self.session = Some(session);
+        self.advance(&steps);
+        Ok(())
+    }
+
+    fn fill_packet(
+        &mut self,
+        steps: &[Step<'_>],
+        tables: &[TableChanges<'_>],
+        max_allowed_packet: usize,
+    ) -> std::result::Result<(), Refusal> {
+        let packet = &mut self.packet;
+        packet.begin(steps);
+        tables.iter().enumerate().try_for_each(|(number, changes)| packet.table(number, changes))?;
+        packet.commit();
+        let size = packet.sql.len() + PACKET_FRAME;
+        if size <= max_allowed_packet {
+            return Ok(());
+        }
+        Err(Refusal::new(format!(
+            "a packet of {size} bytes is needed, max_allowed_packet is {max_allowed_packet}"
+        )))
+    }
+
+    /// The changes of all parts, for each table, in the order of the tables' names.
+    fn reduce<'a>(&self, parts: &[Part<'a>]) -> std::result::Result<Vec<TableChanges<'a>>, Refusal> {
+        let mut collectors: Vec<Collector<'a>> = Vec::new();
+        for part in parts {
+            let mut done = self.lanes[part.partition].snapshot_done;
+            let mut at = None;
+            for record in part.records {
+                done = snapshot_done_after(done, record);
+                let position = match at {
+                    Some((position, schema)) if Arc::ptr_eq(schema, &record.schema) => position,
+                    _ => self.collector(&mut collectors, &record.schema)?,
+                };
+                at = Some((position, &record.schema));
+                collectors[position].push(record, done)?;
+            }
+        }
+        collectors.sort_by(|a, b| a.schema().table.cmp(&b.schema().table));
+        collectors.into_iter().map(Collector::finish).collect()
+    }
+
+    fn collector(
+        &self,
+        collectors: &mut Vec<Collector<'_>>,
+        schema: &Arc<TableSchema>,
+    ) -> std::result::Result<usize, Refusal> {
+        if let Some(position) =
+            collectors.iter().position(|collector| collector.schema().table == schema.table)
+        {
+            return Ok(position);
+        }
+        let replica = find(&self.replicas, schema)
+            .ok_or_else(|| Refusal::new(format!("table {} is not prepared", schema.table)))?;
+        collectors.push(Collector::new(Arc::clone(replica)));
+        Ok(collectors.len() - 1)
+    }
+
+    fn advance(&mut self, steps: &[Step<'_>]) {
+        for step in steps {
+            if let Some(lane) = self.lanes.get_mut(step.partition) {
+                lane.checkpoint = step.to;
+                lane.snapshot_done = step.snapshot_done;
+            }
+        }
+    }
+
+    /// Holds a partition: says so in the log and beside its checkpoint.
+    async fn hold(&mut self, stop: Stop<'_>) -> Result<()> {
+        let Stop { partition, record, refusal } = stop;
+        let Some(lane) = self.lanes.get_mut(partition) else { return Err(unknown(partition)) };
+        if lane.retry_at.is_some() {
+            return Ok(());
+        }
+        let first = Duration::from_secs(self.config.hold_retry_s.into());
+        let pause = self.attempts.pause(partition, lane.checkpoint.sequence, first);
+        lane.retry_at = Some(Instant::now() + pause);
+        let checkpoint = lane.checkpoint;
+        let key: Vec<_> = record.schema.key_columns().map(|column| column.name.as_str()).collect();
+        warn!(
+            %partition,
+            table = %record.schema.table,
+            key = key.join(","),
+            offset = record.offset,
+            sequence = record.stamp.sequence,
+            reason = %refusal,
+            retry_s = pause.as_secs(),
+            "partition held"
+        );
+        let reason = format!("{refusal}; offset {}, sequence {}", record.offset, record.stamp.sequence);
+        self.query(&checkpoints::hold_statement(partition, &checkpoint, &reason)).await
+    }
+
+    /// A statement outside of the transactions of rows.
+    async fn query(&mut self, sql: &str) -> Result<()> {
+        let mut session = self.session().await?;
+        if let Err(error) = session.conn.query_drop(sql).await {
+            session.close().await;
+            return Err(fault::querying(error));
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn retry_if_due(&self) -> Result<()> {
+        let now = Instant::now();
+        let due = |lane: &&Lane| lane.retry_at.is_some_and(|retry_at| retry_at <= now);
+        match self.lanes.values().filter(due).count() {
+            0 => Ok(()),
+            count => Err(Error::transient(format!("trying {count} held partition(s) again"))),
+        }
+    }
+}
+
+impl Destination for Applier {
+    type Scope = Vec<TopicPartition>;
+    type Position = BTreeMap<TopicPartition, Checkpoint>;
+    type Batch = ApplyBatch;
+
+    async fn resume(&mut self, scope: &Self::Scope) -> Result<Self::Position> {
+        self.replicas.clear();
+        self.lanes.clear();
+        let mut session = self.session().await?;
+        match checkpoints::resume(&mut session.conn, scope).await {
+            Ok(lanes) => self.lanes = lanes,
+            Err(error) => {
+                session.close().await;
+                return Err(error);
+            }
+        }
+        self.session = Some(session);
+        Ok(self.lanes.iter().map(|(partition, lane)| (partition.clone(), lane.checkpoint)).collect())
+    }
+
+    async fn write(&mut self, batch: &Self::Batch) -> Result<()> {
+        self.retry_if_due()?;
+        let (parts, stops) = self.plan(batch).await?;
+        for chunk in chunks(parts, self.config.transaction_bytes) {
+            let free =
+                |part: &Part<'_>| self.lanes.get(part.partition).is_some_and(|lane| lane.retry_at.is_none());
+            let chunk: Vec<_> = chunk.into_iter().filter(free).collect();
+            if !chunk.is_empty() {
+                self.apply_or_isolate(&chunk).await?;
+            }
+        }
+        for stop in stops {
+            self.hold(stop).await?;
+        }
+        Ok(())
+    }
+}
+
+fn unknown(partition: &TopicPartition) -> Error {
+    Error::transient(format!("partition {partition} is not in the scope that was resumed"))
+}
+
+/// Replicas are few; records of one table mostly share one schema.
+fn find<'a>(replicas: &'a [Arc<Replica>], schema: &Arc<TableSchema>) -> Option<&'a Arc<Replica>> {
+    let same = replicas.iter().find(|replica| Arc::ptr_eq(&replica.schema, schema));
+    same.or_else(|| replicas.iter().find(|replica| replica.schema.same_shape(schema)))
+}
+
+/// The records that are next in turn, and what stops the others.
+fn in_turn(checkpoint: Checkpoint, part: &PartitionBatch) -> (&[Record], Option<Stop<'_>>) {
+    let mut last = checkpoint;
+    let mut start = 0;
+    for (position, record) in part.records.iter().enumerate() {
+        match judge(&last, record) {
+            Verdict::Skip if position == start => start += 1,
+            // A repetition in the middle of a batch: nothing of it is certain any more.
+            Verdict::Skip => {
+                let refusal = Refusal::new("sequence numbers go backward in Kafka");
+                let stop = Stop { partition: &part.partition, record, refusal };
+                return (&part.records[start..position], Some(stop));
+            }
+            Verdict::Apply => last = after(record),
+            Verdict::Hold(refusal) => {
+                let stop = Stop { partition: &part.partition, record, refusal };
+                return (&part.records[start..position], Some(stop));
+            }
+        }
+    }
+    (&part.records[start..], None)
+}
+
+/// Cuts parts into transactions of at most so many bytes of rows; a larger row goes alone.
+fn chunks(parts: Vec<Part<'_>>, limit: usize) -> Vec<Vec<Part<'_>>> {
+    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for Part { partition, records } in parts {
+        let mut start = 0;
+        for (position, record) in records.iter().enumerate() {
+            let size = size(record);
+            if bytes > 0 && bytes + size > limit {
+                if position > start {
+                    chunk.push(Part { partition, records: &records[start..position] });
+                }
+                chunks.push(std::mem::take(&mut chunk));
+                (start, bytes) = (position, 0);
+            }
+            bytes += size;
+        }
+        chunk.push(Part { partition, records: &records[start..] });
+    }
+    chunks.push(chunk);
+    chunks
+}
+
+fn size(record: &Record) -> usize {
+    use tidemart_change::Payload;
+    match &record.payload {
+        Payload::Upsert { row, .. } | Payload::Delete { row, .. } => row.size(),
+        Payload::Tombstone | Payload::Mark(_) => 1,
+    }
+}

@@ -1,0 +1,111 @@
+//! The checkpoints' table, outside of the transactions of rows.
+
+use std::collections::BTreeMap;
+
+use mysql_async::{Conn, Row, prelude::Queryable};
+use tidemart_change::{Checkpoint, TopicPartition};
+use tidemart_pipeline::{Error, Result};
+
+use crate::{dialect::quote_string, fault, lane::Lane};
+
+/// A row of `tidemart_checkpoints`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointStatus {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Where it stands.
+    pub checkpoint: Checkpoint,
+    /// Whether every row of the table's snapshot has arrived.
+    pub snapshot_done: bool,
+    /// When the last row applied was committed at the source, microseconds since 1970 UTC.
+    pub source_commit_us: Option<i64>,
+    /// That commit's LSN.
+    pub source_lsn: Option<u64>,
+    /// When the checkpoint last moved, microseconds since 1970 UTC.
+    pub applied_at_us: Option<i64>,
+    /// Why the partition is held, and since when (µs).
+    pub held: Option<(String, i64)>,
+}
+
+/// All checkpoints, in the order of topics and partitions.
+///
+/// # Errors
+/// As [`connect`](crate::connect); transient also before our tables are made.
+pub async fn checkpoints(conn: &mut Conn) -> Result<Vec<CheckpointStatus>> {
+    let rows: Vec<Row> = conn.query(include_str!("sql/checkpoints.sql")).await.map_err(fault::querying)?;
+    rows.into_iter().map(read).collect()
+}
+
+fn read(mut row: Row) -> Result<CheckpointStatus> {
+    read_row(&mut row).ok_or_else(|| Error::fatal("a row of tidemart_checkpoints cannot be read; restore it"))
+}
+
+fn read_row(row: &mut Row) -> Option<CheckpointStatus> {
+    let topic: String = take(row, 0)?;
+    let epoch: Option<String> = take(row, 2)?;
+    let reason: Option<String> = take(row, 9)?;
+    let held_at: Option<i64> = take(row, 10)?;
+    Some(CheckpointStatus {
+        partition: TopicPartition { topic: topic.into(), partition: take(row, 1)? },
+        checkpoint: Checkpoint {
+            epoch: epoch.map(|epoch| epoch.parse()).transpose().ok()?,
+            sequence: take(row, 3)?,
+            next_offset: take(row, 4)?,
+        },
+        snapshot_done: take(row, 5)?,
+        source_commit_us: take(row, 6)?,
+        source_lsn: take(row, 7)?,
+        applied_at_us: take(row, 8)?,
+        held: reason.zip(held_at),
+    })
+}
+
+fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {
+    row.take_opt(index)?.ok()
+}
+
+/// Makes the checkpoints that are missing, and reads those of these partitions.
+pub(crate) async fn resume(
+    conn: &mut Conn,
+    scope: &[TopicPartition],
+) -> Result<BTreeMap<TopicPartition, Lane>> {
+    let mut lanes = read_lanes(conn, scope).await?;
+    let missing: Vec<_> = scope.iter().filter(|partition| !lanes.contains_key(*partition)).collect();
+    if !missing.is_empty() {
+        conn.query_drop(insert_statement(&missing)).await.map_err(fault::querying)?;
+        lanes = read_lanes(conn, scope).await?;
+    }
+    match scope.iter().find(|partition| !lanes.contains_key(*partition)) {
+        Some(partition) => Err(Error::transient(format!("no checkpoint of {partition} could be made"))),
+        None => Ok(lanes),
+    }
+}
+
+async fn read_lanes(conn: &mut Conn, scope: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Lane>> {
+    let rows = checkpoints(conn).await?.into_iter().filter(|row| scope.contains(&row.partition));
+    let lane = |row: &CheckpointStatus| Lane {
+        checkpoint: row.checkpoint,
+        snapshot_done: row.snapshot_done,
+        retry_at: None,
+    };
+    Ok(rows.map(|row| (row.partition.clone(), lane(&row))).collect())
+}
+
+fn insert_statement(partitions: &[&TopicPartition]) -> String {
+    let row =
+        |partition: &&TopicPartition| format!("({},{})", quote_string(&partition.topic), partition.partition);
+    let rows: Vec<_> = partitions.iter().map(row).collect();
+    format!("INSERT IGNORE INTO tidemart_checkpoints (topic, part) VALUES {}", rows.join(","))
+}
+
+/// Says beside the checkpoint why it does not move, unless it has moved meanwhile. The first time is kept.
+pub(crate) fn hold_statement(partition: &TopicPartition, checkpoint: &Checkpoint, reason: &str) -> String {
+    format!(
+        "UPDATE tidemart_checkpoints SET held_at = COALESCE(held_at, NOW(6)), held_reason = {} \
+         WHERE topic = {} AND part = {} AND seq = {}",
+        quote_string(reason),
+        quote_string(&partition.topic),
+        partition.partition,
+        checkpoint.sequence
+    )
+}

@@ -1,0 +1,34 @@
+//! MySQL and MariaDB as the consumer's destination: replica tables, type mapping, apply and checkpoints.
+//!
+//! [`Applier`] takes batches of records and writes each in one transaction whose first statements move the
+//! checkpoints, by compare-and-set, of the partitions that the records come from. Whatever a crash, a second consumer
+//! or a repeated delivery does, a record is applied once and in its turn.
+//!
+//! Other crates that read or write the target database do so through [`connect`] and the modules here.
+
+pub mod apply;
+pub mod checkpoints;
+pub mod config;
+pub mod connection;
+pub mod dialect;
+mod fault;
+mod lane;
+mod literal;
+pub mod marks;
+pub mod meta;
+pub mod names;
+mod reduce;
+mod replica;
+mod session;
+mod statement;
+pub mod tables;
+pub mod types;
+
+pub use apply::Applier;
+pub use checkpoints::{CheckpointStatus, checkpoints};
+pub use config::Config;
+pub use connection::{Server, connect, open};
+pub use dialect::{Dialect, quote_identifier, quote_string};
+pub use marks::MarkRule;
+pub use meta::migrate;
+pub use names::replica_name;

@@ -1,0 +1,98 @@
+//! One replica table: its names, its types and the fixed parts of its statements, made once.
+
+use std::sync::Arc;
+
+use tidemart_change::{Row, TableSchema, Value};
+
+use crate::{
+    dialect::{Dialect, quote_identifier},
+    fault::Refusal,
+    literal::Literal,
+    marks::MarkTable,
+    names::replica_name,
+};
+
+/// A replica table, ready for statements.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) schema: Arc<TableSchema>,
+    /// Quoted name.
+    pub(crate) table: String,
+    /// Quoted names of all columns.
+    pub(crate) columns: Vec<String>,
+    literals: Vec<Literal>,
+    /// The key's columns, as indexes.
+    pub(crate) key: Vec<usize>,
+    /// `INSERT INTO … VALUES`.
+    pub(crate) insert_head: String,
+    /// ` ON DUPLICATE KEY UPDATE …`.
+    pub(crate) insert_tail: String,
+    /// Marts' marks of this table.
+    pub(crate) marks: Vec<MarkTable>,
+}
+
+impl Replica {
+    pub(crate) fn new(
+        dialect: Dialect,
+        schema: Arc<TableSchema>,
+        marks: Vec<MarkTable>,
+    ) -> Result<Self, Refusal> {
+        let table = quote_identifier(&replica_name(&schema.table).map_err(Refusal::new)?);
+        let columns: Vec<_> = schema.columns.iter().map(|column| quote_identifier(&column.name)).collect();
+        let key: Vec<_> = schema.key.iter().map(|index| usize::from(*index)).collect();
+        if key.is_empty() || key.iter().any(|index| *index >= columns.len()) {
+            return Err(Refusal::new(format!("table {} has no key", schema.table)));
+        }
+        Ok(Self {
+            insert_head: format!("INSERT INTO {table} ({}) VALUES ", columns.join(",")),
+            insert_tail: insert_tail(dialect, &schema, &columns, &key),
+            literals: schema.columns.iter().map(|column| Literal::of(&column.column_type)).collect(),
+            table,
+            columns,
+            key,
+            schema,
+            marks,
+        })
+    }
+
+    /// Appends the literal of a column. An absent one must not be asked for.
+    pub(crate) fn write_value(&self, out: &mut Vec<u8>, row: &Row, index: usize) -> Result<(), Refusal> {
+        match row.get(index) {
+            Value::Null => out.extend_from_slice(b"NULL"),
+            Value::Text(text) => self.literals[index].write(out, text).map_err(|unfit| {
+                let column = &self.schema.columns[index].name;
+                Refusal::new(format!("column {}.{column}: {unfit}", self.schema.table))
+            })?,
+            Value::Absent => return Err(self.incomplete()),
+        }
+        Ok(())
+    }
+
+    /// Appends a condition that is true for the row's key: `` `a`=1 AND `b`='x' ``.
+    pub(crate) fn write_key_condition(&self, out: &mut Vec<u8>, row: &Row) -> Result<(), Refusal> {
+        for (position, index) in self.key.iter().enumerate() {
+            if position > 0 {
+                out.extend_from_slice(b" AND ");
+            }
+            out.extend_from_slice(self.columns[*index].as_bytes());
+            out.push(b'=');
+            self.write_value(out, row, *index)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn incomplete(&self) -> Refusal {
+        Refusal::new(format!("table {}: a record lacks columns that it must have", self.schema.table))
+    }
+}
+
+fn insert_tail(dialect: Dialect, schema: &TableSchema, columns: &[String], key: &[usize]) -> String {
+    let others = (0..columns.len()).filter(|index| !schema.is_key(*index));
+    let mut updates: Vec<_> =
+        others.map(|index| format!("{}={}", columns[index], dialect.inserted(&columns[index]))).collect();
+    if updates.is_empty() {
+        // A table that is all key: the row is there already as it should be.
+        updates.push(format!("{0}={1}", columns[key[0]], dialect.inserted(&columns[key[0]])));
+    }
+    format!("{} ON DUPLICATE KEY UPDATE {}", dialect.upsert_alias(), updates.join(","))
+}

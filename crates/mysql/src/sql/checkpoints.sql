@@ -1,0 +1,15 @@
+SELECT
+    topic,
+    part,
+    epoch,
+    seq,
+    next_offset,
+    snapshot_done,
+    source_commit_us,
+    source_lsn,
+    -- Microseconds since 1970 UTC.
+    CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', applied_at) AS SIGNED),
+    held_reason,
+    CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', held_at) AS SIGNED)
+FROM tidemart_checkpoints
+ORDER BY topic, part

@@ -1,0 +1,8 @@
+CREATE TABLE IF NOT EXISTS {table} (
+    id               BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+{columns}
+    `whole`          BOOLEAN NOT NULL DEFAULT FALSE,
+    done             BOOLEAN NOT NULL DEFAULT FALSE,
+    marked_at        DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    source_commit_us BIGINT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC

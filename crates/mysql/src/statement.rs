@@ -1,0 +1,348 @@
+//! A transaction as one packet of text: SQL with every value in it, and what each statement is about.
+//!
+//! Text in multi-row statements is what both servers take fastest without DDL rights or LOCAL INFILE; one packet
+//! means that a process that stops in its middle leaves no transaction open.
+
+use std::io::Write as _;
+
+use tidemart_change::{Checkpoint, Row, TopicPartition, Value};
+
+use crate::{
+    dialect::write_string,
+    fault::Refusal,
+    marks::MarkTable,
+    reduce::{Action, Entry, TableChanges},
+    replica::Replica,
+};
+
+/// An expression that fails under every sql_mode: a zero row count is no error, and a packet of statements would run
+/// on to its COMMIT.
+const FAILURE: &[u8] = b"(SELECT 1 UNION ALL SELECT 2)";
+
+/// What a statement of a packet is about, to make sense of its error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Begin, commit.
+    Frame,
+    /// The compare-and-set of a checkpoint; fails with [`MORE_THAN_ONE_ROW`] when another writer was faster.
+    Checkpoint,
+    /// Fails with [`MORE_THAN_ONE_ROW`] when a row that must exist does not.
+    RowsExist(usize),
+    /// Rows or marks of the table with this number.
+    Rows(usize),
+}
+
+/// Code of the error that [`FAILURE`] ends in.
+pub(crate) const MORE_THAN_ONE_ROW: u16 = 1242;
+
+/// The statements of one transaction. Kept and reused: a packet is a megabyte.
+#[derive(Debug, Default)]
+pub(crate) struct Packet {
+    pub(crate) sql: Vec<u8>,
+    pub(crate) roles: Vec<Role>,
+    rows_per_statement: usize,
+}
+
+/// The step of one partition's checkpoint.
+#[derive(Debug)]
+pub(crate) struct Step<'a> {
+    pub(crate) partition: &'a TopicPartition,
+    pub(crate) from: Checkpoint,
+    pub(crate) to: Checkpoint,
+    pub(crate) snapshot_done: bool,
+    /// Commit time (µs) and LSN of the last record that is a row.
+    pub(crate) source: Option<(i64, u64)>,
+}
+
+impl Packet {
+    pub(crate) fn new(rows_per_statement: usize) -> Self {
+        Self { rows_per_statement, ..Self::default() }
+    }
+
+    /// Begins a transaction with its checkpoints, before anything else.
+    pub(crate) fn begin(&mut self, steps: &[Step<'_>]) {
+        self.sql.clear();
+        self.roles.clear();
+        self.statement(Role::Frame, |sql| sql.extend_from_slice(b"START TRANSACTION"));
+        for step in steps {
+            self.statement(Role::Checkpoint, |sql| write_step(sql, step));
+            self.statement(Role::Checkpoint, |sql| {
+                sql.extend_from_slice(b"SET @tidemart=IF(ROW_COUNT()=1,1,");
+                sql.extend_from_slice(FAILURE);
+                sql.push(b')');
+            });
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.statement(Role::Frame, |sql| sql.extend_from_slice(b"COMMIT"));
+    }
+
+    /// Appends the rows of one table: old marks, deletes, upserts, updates, new marks.
+    pub(crate) fn table(&mut self, number: usize, changes: &TableChanges<'_>) -> Result<(), Refusal> {
+        let replica = &*changes.replica;
+        let role = Role::Rows(number);
+        let mut groups = Groups::default();
+        changes.entries.iter().for_each(|entry| groups.add(entry));
+        self.old_marks(role, changes)?;
+        for rows in groups.deletes.chunks(self.rows_per_statement) {
+            self.try_statement(role, |sql| write_delete(sql, replica, rows))?;
+        }
+        for rows in groups.upserts.chunks(self.rows_per_statement) {
+            self.try_statement(role, |sql| write_upsert(sql, replica, rows))?;
+        }
+        for rows in groups.needed.chunks(self.rows_per_statement) {
+            self.try_statement(Role::RowsExist(number), |sql| write_exist(sql, replica, rows))?;
+        }
+        for row in groups.updates {
+            self.try_statement(role, |sql| write_update(sql, replica, row))?;
+        }
+        self.new_marks(role, changes)
+    }
+
+    fn old_marks(&mut self, role: Role, changes: &TableChanges<'_>) -> Result<(), Refusal> {
+        if changes.replica.marks.is_empty() {
+            return Ok(());
+        }
+        let rows = marked(changes, |_| true);
+        self.selected_marks(role, changes, &rows)
+    }
+
+    fn new_marks(&mut self, role: Role, changes: &TableChanges<'_>) -> Result<(), Refusal> {
+        if changes.replica.marks.is_empty() {
+            return Ok(());
+        }
+        let upserted = marked(changes, |action| matches!(action, Action::Upsert(_)));
+        for mark in &changes.replica.marks {
+            for rows in upserted.chunks(self.rows_per_statement) {
+                self.try_statement(role, |sql| write_new_marks(sql, changes, mark, rows))?;
+            }
+            if changes.snapshot {
+                self.statement(role, |sql| {
+                    sql.extend_from_slice(mark.whole.as_bytes());
+                    write_commit_us(sql, changes);
+                    sql.push(b')');
+                });
+            }
+        }
+        let updated = marked(changes, |action| matches!(action, Action::Update(_)));
+        self.selected_marks(role, changes, &updated)
+    }
+
+    /// Marks with the values that the table has at this point of the transaction.
+    fn selected_marks(
+        &mut self,
+        role: Role,
+        changes: &TableChanges<'_>,
+        rows: &[&Row],
+    ) -> Result<(), Refusal> {
+        for mark in &changes.replica.marks {
+            for rows in rows.chunks(self.rows_per_statement) {
+                self.try_statement(role, |sql| {
+                    sql.extend_from_slice(mark.insert.as_bytes());
+                    sql.extend_from_slice(mark.select.as_bytes());
+                    write_commit_us(sql, changes);
+                    write_from(sql, &changes.replica);
+                    write_keys(sql, &changes.replica, rows)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn statement(&mut self, role: Role, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.sql.is_empty() {
+            self.sql.push(b';');
+        }
+        write(&mut self.sql);
+        self.roles.push(role);
+    }
+
+    fn try_statement(
+        &mut self,
+        role: Role,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut result = Ok(());
+        self.statement(role, |sql| result = write(sql));
+        result
+    }
+}
+
+#[derive(Default)]
+struct Groups<'a> {
+    upserts: Vec<&'a Row>,
+    updates: Vec<&'a Row>,
+    needed: Vec<&'a Row>,
+    deletes: Vec<&'a Row>,
+}
+
+impl<'a> Groups<'a> {
+    fn add(&mut self, entry: &'a Entry<'_>) {
+        match &entry.action {
+            Action::Upsert(row) => self.upserts.push(row),
+            Action::Delete(row) => self.deletes.push(row),
+            Action::Update(row) => {
+                self.updates.push(row);
+                if entry.must_exist {
+                    self.needed.push(row);
+                }
+            }
+        }
+    }
+}
+
+fn marked<'a>(changes: &'a TableChanges<'_>, takes: impl Fn(&Action<'_>) -> bool) -> Vec<&'a Row> {
+    let entries = changes.entries.iter().filter(|entry| entry.marked && takes(&entry.action));
+    entries.map(|entry| entry.action.row()).collect()
+}
+
+fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {
+    let Step { partition, from, to, snapshot_done, source } = step;
+    // Assignments are made from left to right, so the comparison comes before what it compares is changed.
+    sql.extend_from_slice(b"UPDATE tidemart_checkpoints SET seq=IF(epoch<=>");
+    write_epoch(sql, from);
+    push(
+        sql,
+        format_args!(" AND seq={} AND next_offset={},{},", from.sequence, from.next_offset, to.sequence),
+    );
+    sql.extend_from_slice(FAILURE);
+    sql.extend_from_slice(b"),epoch=");
+    write_epoch(sql, to);
+    push(sql, format_args!(",next_offset={},snapshot_done={snapshot_done}", to.next_offset));
+    if let Some((commit_us, lsn)) = source {
+        push(sql, format_args!(",source_commit_us={commit_us},source_lsn={lsn}"));
+    }
+    sql.extend_from_slice(b",applied_at=NOW(6),held_reason=NULL,held_at=NULL WHERE topic=");
+    write_string(sql, partition.topic.as_bytes());
+    push(sql, format_args!(" AND part={}", partition.partition));
+}
+
+fn write_epoch(sql: &mut Vec<u8>, checkpoint: &Checkpoint) {
+    match checkpoint.epoch {
+        Some(epoch) => push(sql, format_args!("'{epoch}'")),
+        None => sql.extend_from_slice(b"NULL"),
+    }
+}
+
+fn write_upsert(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
+    sql.extend_from_slice(replica.insert_head.as_bytes());
+    let columns = 0..replica.columns.len();
+    separated(sql, rows, b",", |sql, row| write_tuple(sql, replica, row, columns.clone()))?;
+    sql.extend_from_slice(replica.insert_tail.as_bytes());
+    Ok(())
+}
+
+fn write_tuple(
+    sql: &mut Vec<u8>,
+    replica: &Replica,
+    row: &Row,
+    columns: impl IntoIterator<Item = usize>,
+) -> Result<(), Refusal> {
+    let mut separator = b'(';
+    for index in columns {
+        sql.push(separator);
+        replica.write_value(sql, row, index)?;
+        separator = b',';
+    }
+    sql.push(b')');
+    Ok(())
+}
+
+/// The form with two mentions of the table takes FORCE INDEX; without it a list of keys may become a scan while the
+/// statistics of a young table are still empty.
+fn write_delete(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
+    sql.extend_from_slice(b"DELETE ");
+    sql.extend_from_slice(replica.table.as_bytes());
+    write_from(sql, replica);
+    write_keys(sql, replica, rows)
+}
+
+fn write_update(sql: &mut Vec<u8>, replica: &Replica, row: &Row) -> Result<(), Refusal> {
+    push(sql, format_args!("UPDATE {} SET ", replica.table));
+    let given = |index: &usize| !matches!(row.get(*index), Value::Absent);
+    let columns = (0..replica.columns.len()).filter(given).filter(|index| !replica.key.contains(index));
+    let mut any = false;
+    for index in columns {
+        push(sql, format_args!("{}{}=", if any { "," } else { "" }, replica.columns[index]));
+        replica.write_value(sql, row, index)?;
+        any = true;
+    }
+    if !any {
+        // Every column outside the key is unchanged.
+        push(sql, format_args!("{0}={0}", replica.columns[replica.key[0]]));
+    }
+    sql.extend_from_slice(b" WHERE ");
+    replica.write_key_condition(sql, row)
+}
+
+/// Fails unless every key has its row. Only this partition's transactions could remove one, and they wait for us.
+fn write_exist(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
+    sql.extend_from_slice(b"SET @tidemart=IF((SELECT COUNT(*)");
+    write_from(sql, replica);
+    write_keys(sql, replica, rows)?;
+    push(sql, format_args!(")={},1,", rows.len()));
+    sql.extend_from_slice(FAILURE);
+    sql.push(b')');
+    Ok(())
+}
+
+fn write_new_marks(
+    sql: &mut Vec<u8>,
+    changes: &TableChanges<'_>,
+    mark: &MarkTable,
+    rows: &[&Row],
+) -> Result<(), Refusal> {
+    sql.extend_from_slice(mark.insert.as_bytes());
+    sql.extend_from_slice(b"VALUES ");
+    separated(sql, rows, b",", |sql, row| {
+        write_tuple(sql, &changes.replica, row, mark.columns.iter().copied())?;
+        sql.pop();
+        sql.push(b',');
+        write_commit_us(sql, changes);
+        sql.push(b')');
+        Ok(())
+    })
+}
+
+fn write_commit_us(sql: &mut Vec<u8>, changes: &TableChanges<'_>) {
+    push(sql, format_args!("{}", changes.commit_us));
+}
+
+fn write_from(sql: &mut Vec<u8>, replica: &Replica) {
+    push(sql, format_args!(" FROM {} FORCE INDEX (PRIMARY) WHERE ", replica.table));
+}
+
+/// Appends a condition that is true for these keys. Not `(a, b) IN (…)`, which MariaDB answers by a scan.
+fn write_keys(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
+    if let [key] = replica.key[..] {
+        push(sql, format_args!("{} IN (", replica.columns[key]));
+        separated(sql, rows, b",", |sql, row| replica.write_value(sql, row, key))?;
+        sql.push(b')');
+        return Ok(());
+    }
+    sql.push(b'(');
+    separated(sql, rows, b" OR ", |sql, row| replica.write_key_condition(sql, row))?;
+    sql.push(b')');
+    Ok(())
+}
+
+fn separated(
+    sql: &mut Vec<u8>,
+    rows: &[&Row],
+    separator: &[u8],
+    mut write: impl FnMut(&mut Vec<u8>, &Row) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for (position, row) in rows.iter().enumerate() {
+        if position > 0 {
+            sql.extend_from_slice(separator);
+        }
+        write(sql, row)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::expect_used, reason = "writing to a Vec cannot fail")]
+fn push(sql: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    sql.write_fmt(arguments).expect("a Vec takes everything");
+}
