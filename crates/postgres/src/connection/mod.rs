@@ -1,0 +1,151 @@
+//! A client of the streaming replication protocol, over anything that reads and writes bytes.
+//!
+//! Protocol: <https://www.postgresql.org/docs/current/protocol-replication.html>. An ordinary client library does not
+//! know COPY BOTH; and how reads are paced and answers sent decides about speed and about surviving a stall.
+
+mod login;
+mod queue;
+mod reader;
+mod wire;
+
+use bytes::{Bytes, BytesMut};
+use tidemart_change::Lsn;
+use tidemart_pipeline::{Kind, Result as PipelineResult};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+pub(crate) use self::{
+    queue::Block,
+    reader::{Pace, Stream},
+    wire::{Event, events},
+};
+use crate::{
+    client::{CONNECT_TIMEOUT, login_failed, unreachable},
+    config::Config,
+    error::{kind_of, of_kind},
+};
+
+/// Room for reading: as much as fits is read at once.
+const READ_BUFFER: usize = 256 << 10;
+
+/// Why the replication connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The network, or the end of the stream.
+    #[error("the replication connection was lost")]
+    Io(#[from] std::io::Error),
+    /// Postgres says so.
+    #[error("{message} (SQLSTATE {code})")]
+    Server { code: String, message: String },
+    /// Postgres asks for a way to log in that is not offered here.
+    #[error("Postgres asks for the authentication method {0}, which is not offered; use scram-sha-256")]
+    Authentication(i32),
+    /// The password does not prove itself, or the server does not.
+    #[error("authentication failed")]
+    Proof(#[source] std::io::Error),
+    /// Bytes that make no sense.
+    #[error("Postgres sent {0}")]
+    Protocol(String),
+}
+
+impl Error {
+    /// What to do about it.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Io(_) => Kind::Transient,
+            Self::Server { code, .. } => kind_of(code),
+            Self::Authentication(_) | Self::Proof(_) | Self::Protocol(_) => Kind::Fatal,
+        }
+    }
+
+    /// The SQLSTATE, where Postgres sent one.
+    pub(crate) fn code(&self) -> Option<&str> {
+        if let Self::Server { code, .. } = self { Some(code) } else { None }
+    }
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Anything that carries bytes both ways.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for T {}
+
+/// A connection in replication mode that waits for a command.
+pub(crate) struct Connection {
+    transport: Box<dyn Transport>,
+    read: BytesMut,
+    write: BytesMut,
+}
+
+impl Connection {
+    /// Connects and logs in.
+    pub(crate) async fn open(config: &Config) -> PipelineResult<Self> {
+        let transport = match timeout(CONNECT_TIMEOUT, transport(config)).await {
+            Ok(Ok(transport)) => transport,
+            Ok(Err(error)) => return Err(unreachable(config).because(error)),
+            Err(_) => return Err(unreachable(config)),
+        };
+        let refused = |error: Error| of_kind(error.kind(), login_failed(config)).because(error);
+        Self::login(transport, config).await.map_err(refused)
+    }
+
+    /// Runs one statement and gives the rows' values as text.
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        postgres_protocol::message::frontend::query(sql, &mut self.write)?;
+        self.flush().await?;
+        let (mut rows, mut failed) = (Vec::new(), None);
+        loop {
+            let (tag, body) = self.message().await?;
+            match tag {
+                b'D' => rows.push(wire::data_row(&body)?),
+                b'E' => failed = Some(wire::server_error(&body)),
+                b'Z' => break,
+                _ => {}
+            }
+        }
+        failed.map_or(Ok(rows), Err)
+    }
+
+    /// Starts the stream behind `from` and gives it to a task of its own.
+    pub(crate) async fn replicate(mut self, command: &str, from: Lsn, pace: Pace) -> Result<Stream> {
+        postgres_protocol::message::frontend::query(command, &mut self.write)?;
+        self.flush().await?;
+        loop {
+            match self.message().await? {
+                (b'W', _) => return Ok(Stream::spawn(self.transport, self.read, from, pace)),
+                (b'E', body) => return Err(wire::server_error(&body)),
+                _ => {}
+            }
+        }
+    }
+
+    async fn message(&mut self) -> Result<(u8, Bytes)> {
+        loop {
+            if let Some(message) = wire::take_message(&mut self.read)? {
+                return Ok(message);
+            }
+            if self.transport.read_buf(&mut self.read).await? == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.transport.write_all(&self.write.split()).await?;
+        Ok(self.transport.flush().await?)
+    }
+}
+
+async fn transport(config: &Config) -> std::io::Result<Box<dyn Transport>> {
+    if config.host.starts_with('/') {
+        let path = format!("{}/.s.PGSQL.{}", config.host.trim_end_matches('/'), config.port);
+        return Ok(Box::new(UnixStream::connect(path).await?));
+    }
+    let stream = TcpStream::connect((config.host.as_str(), config.port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
+}

@@ -1,0 +1,224 @@
+//! The snapshot: a task that reads tables chunk by chunk beside the stream and sets a mark into the log between chunks.
+//!
+//! Every mark is the end of one chunk and the beginning of the next: `mark → read → mark → read → mark`. A chunk is
+//! read after the stream has delivered the mark before it, and emitted where the stream delivers the mark behind it.
+//! A transaction can be delivered before it is visible to a new snapshot, so a chunk counts only if everything that
+//! was delivered before its first mark is visible to it; else it is read again.
+
+mod chunk;
+mod visible;
+
+use std::time::Duration;
+
+use tidemart_change::{Row, SnapshotProgress, TableSchema};
+use tidemart_pipeline::{Error, Result, failpoint};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+use tokio_postgres::Client;
+use tracing::{info, warn};
+
+use self::visible::Visible;
+use crate::{
+    catalog::CatalogTable,
+    config::Limits,
+    error::at,
+    stream::{ChunkMark, MARK_PREFIX},
+};
+
+/// Quick repeats of a chunk whose snapshot lacks something, with doubling pauses from a millisecond on.
+const QUICK_REPEATS: u32 = 7;
+
+/// Time between two lines about a table's progress.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// What a mark means to the stream.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The mark's number.
+    pub(crate) mark: u64,
+    /// What ends at it.
+    pub(crate) outcome: Outcome,
+    /// The table of which a chunk is read next; none after the last one.
+    pub(crate) opens: Option<usize>,
+}
+
+/// What became of the reading since the last mark.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Nothing was read.
+    Nothing,
+    /// Rows.
+    Chunk(Chunk),
+    /// The table cannot be read.
+    Stop {
+        /// Its index.
+        table: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Consecutive rows of a table by its key.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// The table's index.
+    pub(crate) table: usize,
+    /// Its rows.
+    pub(crate) rows: Vec<Row>,
+    /// How far the snapshot is with them.
+    pub(crate) progress: SnapshotProgress,
+    /// When they were read, microseconds since 1970 UTC.
+    pub(crate) read_at_us: i64,
+}
+
+/// The stream has delivered a mark.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    /// Whether what ended there was taken; if not it must be read again.
+    pub(crate) taken: bool,
+    /// Whether the table that was to be opened still goes on.
+    pub(crate) go: bool,
+    /// The transactions delivered since the mark before; `None`: all that began until now.
+    pub(crate) xids: Option<Vec<u32>>,
+}
+
+/// A table whose snapshot is not complete.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotTable {
+    /// Its index in the stream.
+    pub(crate) index: usize,
+    /// What the catalog says.
+    pub(crate) catalog: CatalogTable,
+    /// The last key that is in Kafka.
+    pub(crate) after: Option<Vec<String>>,
+}
+
+/// The task's state.
+pub(crate) struct Snapshot {
+    pub(crate) client: Client,
+    pub(crate) slot: String,
+    pub(crate) run: u64,
+    pub(crate) tables: Vec<SnapshotTable>,
+    pub(crate) limits: Limits,
+    pub(crate) steps: mpsc::Sender<Step>,
+    pub(crate) delivered: mpsc::Receiver<Delivered>,
+}
+
+/// What is read next: a table's position in the list, and the key to go on after.
+#[derive(Clone, Debug)]
+struct Place {
+    table: usize,
+    after: Option<Vec<String>>,
+    /// Rows so far, for the log.
+    rows: u64,
+}
+
+/// What came of reading a chunk.
+enum Reading {
+    Chunk(Chunk),
+    Again,
+    Stop(String),
+}
+
+impl Snapshot {
+    /// Reads everything; ends after the last table.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        chunk::prepare(&self.client).await?;
+        let mut visible = Visible::default();
+        let mut place = self.begin(0);
+        let mut accepted = place.clone();
+        let (mut outcome, mut mark, mut reported) = (Outcome::Nothing, 0, Instant::now());
+        loop {
+            mark += 1;
+            let opens = self.tables.get(place.table).map(|table| table.index);
+            let delivered = self.mark(Step { mark, outcome, opens }).await?;
+            visible.delivered(&self.client, delivered.xids).await?;
+            outcome = Outcome::Nothing;
+            if !delivered.taken {
+                place = accepted.clone();
+                continue;
+            }
+            accepted = place.clone();
+            if opens.is_none() {
+                return Ok(());
+            }
+            if !delivered.go {
+                place = self.begin(place.table + 1);
+                continue;
+            }
+            (outcome, place) = self.step(place, &mut visible).await?;
+            if reported.elapsed() > REPORT {
+                reported = Instant::now();
+                self.report(&place);
+            }
+        }
+    }
+
+    fn begin(&self, table: usize) -> Place {
+        Place { table, after: self.tables.get(table).and_then(|table| table.after.clone()), rows: 0 }
+    }
+
+    /// Writes a mark into the log and waits until the stream has delivered it.
+    async fn mark(&mut self, step: Step) -> Result<Delivered> {
+        let ended = || Error::transient("the stream ended before its snapshot did");
+        let mark = ChunkMark { slot: self.slot.clone(), run: self.run, mark: step.mark };
+        let content = serde_json::to_string(&mark)
+            .map_err(|error| Error::fatal("cannot write a mark").because(error))?;
+        self.steps.send(step).await.map_err(|_| ended())?;
+        let emitted = self.client.execute(include_str!("mark.sql"), &[&MARK_PREFIX, &content]).await;
+        emitted.map_err(at("cannot write a snapshot's mark into the log"))?;
+        self.delivered.recv().await.ok_or_else(ended)
+    }
+
+    /// Reads one chunk; what came of it, and what is next.
+    async fn step(&mut self, place: Place, visible: &mut Visible) -> Result<(Outcome, Place)> {
+        let index = self.tables[place.table].index;
+        match self.read(&place, visible).await? {
+            Reading::Again => Ok((Outcome::Nothing, place)),
+            Reading::Stop(reason) => {
+                Ok((Outcome::Stop { table: index, reason }, self.begin(place.table + 1)))
+            }
+            Reading::Chunk(chunk) => {
+                failpoint::reach("capture.in-snapshot-chunk");
+                let rows = place.rows + chunk.rows.len() as u64;
+                let next = match &chunk.progress {
+                    SnapshotProgress::After(key) => Place { after: Some(key.clone()), rows, ..place },
+                    _ => self.begin(place.table + 1),
+                };
+                Ok((Outcome::Chunk(chunk), next))
+            }
+        }
+    }
+
+    async fn read(&mut self, place: &Place, visible: &mut Visible) -> Result<Reading> {
+        let limits = self.limits.clone();
+        let table = &mut self.tables[place.table];
+        for repeat in 0..QUICK_REPEATS {
+            match chunk::read(&self.client, table, place.after.as_deref(), visible, &limits).await? {
+                Reading::Again => sleep(Duration::from_millis(1 << repeat)).await,
+                reading => return Ok(reading),
+            }
+        }
+        let table = &table.catalog.schema.table;
+        warn!(%table, "a chunk waits for a transaction that is committed but not yet visible, or for a lock");
+        Ok(Reading::Again)
+    }
+
+    fn report(&self, place: &Place) {
+        if let Some(table) = self.tables.get(place.table) {
+            let estimated_rows = table.catalog.estimated_rows;
+            info!(table = %table.catalog.schema.table, rows = place.rows, estimated_rows, "snapshot goes on");
+        }
+    }
+}
+
+/// The texts of a row's key, in the key's order.
+fn key_texts(schema: &TableSchema, row: &Row) -> Option<Vec<String>> {
+    let text = |index: &u16| {
+        let text = row.get(usize::from(*index)).text()?;
+        std::str::from_utf8(text).ok().map(str::to_owned)
+    };
+    schema.key.iter().map(text).collect()
+}

@@ -1,0 +1,2 @@
+-- Milliseconds.
+SELECT setting::bigint FROM pg_settings WHERE name = 'wal_sender_timeout'

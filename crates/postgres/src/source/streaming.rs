@@ -1,0 +1,172 @@
+//! A session whose stream runs: decides when a batch goes out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tidemart_change::{CaptureBatch, Lsn, WalPosition};
+use tidemart_pipeline::{Error, Result};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_postgres::Client;
+
+use super::opening::Opening;
+use crate::{
+    config::{Config, Limits},
+    connection::{self, Block, Event, Pace, Stream, events},
+    error::{at, of_kind, replicating},
+    quote::{quote_identifier, quote_literal},
+    snapshot::Snapshot,
+    stream::{Decoder, SnapshotPort},
+};
+
+/// Status messages where Postgres has no time-out: it may be set while we run.
+const MAX_STATUS: Duration = Duration::from_secs(10);
+
+/// Parts of the time-out after which a status message is due.
+const STATUS_PARTS: u32 = 6;
+
+/// A running stream, the snapshot beside it, and the batch in the making.
+pub(super) struct Streaming {
+    stream: Stream,
+    block: Option<(Block, Bytes)>,
+    decoder: Decoder,
+    /// The snapshot's task; it ends with the session.
+    snapshot: JoinSet<Result<()>>,
+    limits: Limits,
+    publication: String,
+    last_batch: Instant,
+    /// Postgres waits for us to confirm what it has sent.
+    asked: bool,
+}
+
+impl Streaming {
+    pub(super) async fn start(opening: Opening, position: WalPosition) -> Result<Self> {
+        let Opening { config, client, connection, identity, plan, types } = opening;
+        let pace = pace(&client, &config.limits).await?;
+        let command = command(&config, position.confirmed_lsn);
+        let stream = connection.replicate(&command, position.confirmed_lsn, pace).await;
+        let stream = stream.map_err(replicating("cannot start the replication stream"))?;
+        let mut snapshot = JoinSet::new();
+        let port = (!plan.snapshot.is_empty()).then(|| {
+            let (steps, steps_taken) = mpsc::channel(1);
+            let (delivered_to, delivered) = mpsc::channel(1);
+            let run = run_number();
+            let (slot, limits) = (config.slot.clone(), config.limits.clone());
+            let task = Snapshot { client, slot, run, tables: plan.snapshot, limits, steps, delivered };
+            snapshot.spawn(task.run());
+            SnapshotPort { run, steps: steps_taken, delivered: delivered_to }
+        });
+        let mut decoder = Decoder::new(identity, plan.tables, types, position, &config.limits, port);
+        decoder.declare(plan.declared);
+        let (limits, publication) = (config.limits, config.publication);
+        // The first batch waits for nothing.
+        let last_batch = Instant::now() - limits.linger();
+        Ok(Self { stream, block: None, decoder, snapshot, limits, publication, last_batch, asked: false })
+    }
+
+    /// Takes what is there, up to a full batch; waits only while there is nothing to send.
+    pub(super) async fn next(&mut self) -> Result<CaptureBatch> {
+        loop {
+            self.decode()?;
+            let now = Instant::now();
+            let (linger, heartbeat) =
+                (self.last_batch + self.limits.linger(), self.last_batch + self.limits.heartbeat());
+            let (ready, moved) = (self.decoder.is_ready(), self.decoder.has_moved());
+            let due = (ready && now >= linger) || (moved && (self.asked || now >= heartbeat));
+            if due || self.decoder.is_full() {
+                (self.last_batch, self.asked) = (now, false);
+                return Ok(self.decoder.take_batch());
+            }
+            let wake = if ready { linger } else { heartbeat.max(now + self.limits.linger()) };
+            tokio::select! { biased;
+                block = self.stream.next() => self.receive(block)?,
+                Some(ended) = self.snapshot.join_next() => snapshot_ended(ended)?,
+                () = sleep_until(wake), if ready || moved => {}
+            }
+        }
+    }
+
+    pub(super) fn confirm(&self, lsn: Lsn) {
+        self.stream.confirm(lsn);
+    }
+
+    pub(super) async fn close(self) {
+        drop(self.snapshot);
+        self.stream.close().await;
+    }
+
+    /// Decodes everything that has arrived, or as much as makes a batch full.
+    fn decode(&mut self) -> Result<()> {
+        while !self.decoder.is_full() {
+            let Some((_, rest)) = &mut self.block else {
+                match self.stream.try_next() {
+                    Some(block) => self.receive(block)?,
+                    None => return Ok(()),
+                }
+                continue;
+            };
+            match events(rest).map_err(|error| explain(&self.publication, error))? {
+                Some(event) => {
+                    self.asked |= matches!(event, Event::Keepalive { asks: true, .. });
+                    self.decoder.take(event)?;
+                }
+                None => self.block = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, block: std::result::Result<Block, connection::Error>) -> Result<()> {
+        let block = block.map_err(|error| explain(&self.publication, error))?;
+        let bytes = block.bytes.clone();
+        self.block = Some((block, bytes));
+        Ok(())
+    }
+}
+
+fn command(config: &Config, from: Lsn) -> String {
+    let slot = quote_identifier(&config.slot);
+    // A list of names inside a value: quoted twice.
+    let publications = quote_literal(&quote_identifier(&config.publication));
+    format!(
+        "START_REPLICATION SLOT {slot} LOGICAL {from} \
+         (proto_version '1', publication_names {publications}, messages 'true')"
+    )
+}
+
+async fn pace(client: &Client, limits: &Limits) -> Result<Pace> {
+    let doing = at("cannot read wal_sender_timeout");
+    let row = client.query_one(include_str!("sender_timeout.sql"), &[]).await.map_err(&doing)?;
+    let timeout_ms: i64 = row.try_get(0).map_err(&doing)?;
+    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)) / STATUS_PARTS;
+    let longest = if timeout.is_zero() { MAX_STATUS } else { timeout };
+    let status = Duration::from_millis(limits.status_ms).min(longest).max(Duration::from_millis(1));
+    let coalesce = Duration::from_millis(limits.coalesce_ms);
+    Ok(Pace { status, coalesce, queue_bytes: limits.queue_bytes })
+}
+
+/// A publication that did not exist when a change was made is an error for ever: pgoutput looks it up as of then.
+fn explain(publication: &str, error: connection::Error) -> Error {
+    if error.code() == Some("42704") {
+        return Error::fatal(format!(
+            "the publication {publication} did not exist when changes that are now read were made: it was dropped, \
+             or made anew; to start over with this version, empty the replica and give the capture a new slot and a \
+             new topic prefix"
+        ))
+        .because(error);
+    }
+    of_kind(error.kind(), "replication from Postgres ended").because(error)
+}
+
+fn snapshot_ended(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    ended.map_err(|error| Error::fatal("the snapshot's task broke").because(error))?
+}
+
+/// Tells this session's marks from those of earlier ones.
+fn run_number() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) ^ u64::from(std::process::id())
+}

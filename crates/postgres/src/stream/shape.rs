@@ -1,0 +1,125 @@
+//! Whether a table still has the shape that Kafka knows.
+
+use tidemart_change::{Column, ColumnType, TableSchema};
+
+use crate::{catalog::Types, pgoutput::Relation};
+
+/// The shape that the stream describes. What it does not tell (nullability; the key under REPLICA IDENTITY FULL, where
+/// every column counts as key) is taken from what is known.
+pub(super) fn of_relation(
+    known: &TableSchema,
+    relation: &Relation,
+    types: &Types,
+) -> Result<TableSchema, String> {
+    let mut columns = Vec::with_capacity(relation.columns.len());
+    for column in &relation.columns {
+        let column_type = types
+            .resolve(column.type_oid, column.type_modifier)
+            .ok_or_else(|| format!("the column {} has a type that is not supported", column.name))?;
+        let nullable = known.columns.iter().any(|known| known.name == column.name && known.nullable);
+        columns.push(Column { name: column.name.clone(), column_type, nullable });
+    }
+    let flagged = (0u16..).zip(&relation.columns).filter(|(_, column)| column.key).map(|(index, _)| index);
+    let key = if relation.identity == b'f' { known.key.clone() } else { flagged.collect() };
+    Ok(TableSchema { table: known.table.clone(), version: known.version, columns, key })
+}
+
+/// What is different, in words; `None` if rows of both shapes can be read alike. Nullability and labels that were
+/// added to an enum are no difference: rows tell those.
+pub(crate) fn difference(known: &TableSchema, seen: &TableSchema) -> Option<String> {
+    let find =
+        |schema: &TableSchema, name: &str| schema.columns.iter().find(|column| column.name == name).cloned();
+    for column in &known.columns {
+        match find(seen, &column.name) {
+            None => return Some(format!("the column {} is gone", column.name)),
+            Some(now) if !same_type(&column.column_type, &now.column_type) => {
+                let (old, new) = (&column.column_type, &now.column_type);
+                return Some(format!("the type of the column {} was {old:?} and is {new:?}", column.name));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(added) = seen.columns.iter().find(|column| find(known, &column.name).is_none()) {
+        return Some(format!("the column {} is new", added.name));
+    }
+    let names =
+        |schema: &TableSchema| schema.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    if names(known) != names(seen) {
+        return Some("the order of the columns is another".to_owned());
+    }
+    (known.key != seen.key).then(|| "the key consists of other columns".to_owned())
+}
+
+/// The known shape with the labels that its enums have by now; `None` if there is nothing new.
+pub(crate) fn grown(known: &TableSchema, seen: &TableSchema) -> Option<TableSchema> {
+    let mut grown = known.clone();
+    for (column, now) in grown.columns.iter_mut().zip(&seen.columns) {
+        if let (ColumnType::Enum(labels), ColumnType::Enum(present)) =
+            (&mut column.column_type, &now.column_type)
+        {
+            let added: Vec<_> = present.iter().filter(|label| !labels.contains(label)).cloned().collect();
+            labels.extend(added);
+        }
+    }
+    grown.version += 1;
+    (grown.columns != known.columns).then_some(grown)
+}
+
+fn same_type(known: &ColumnType, seen: &ColumnType) -> bool {
+    match (known, seen) {
+        (ColumnType::Enum(known), ColumnType::Enum(seen)) => known.iter().all(|label| seen.contains(label)),
+        (known, seen) => known == seen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemart_change::TableName;
+
+    use super::*;
+
+    fn schema(columns: &[(&str, ColumnType)], key: &[u16]) -> TableSchema {
+        let column = |(name, column_type): &(&str, ColumnType)| Column {
+            name: (*name).to_owned(),
+            column_type: column_type.clone(),
+            nullable: false,
+        };
+        let columns = columns.iter().map(column).collect();
+        TableSchema { table: TableName::new("s", "t"), version: 1, columns, key: key.to_vec() }
+    }
+
+    fn mood(labels: &[&str]) -> ColumnType {
+        ColumnType::Enum(labels.iter().map(|label| (*label).to_owned()).collect())
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let known = schema(&[("a", ColumnType::Integer), ("b", mood(&["x"]))], &[0]);
+        let check = |columns: &[(&str, ColumnType)], key: &[u16], expected: Option<&str>| {
+            let found = difference(&known, &schema(columns, key));
+            assert_eq!(
+                found.as_deref().map(|text| text.contains(expected.unwrap_or("?"))),
+                expected.map(|_| true),
+                "{found:?}"
+            );
+        };
+        let (a, b) = (("a", ColumnType::Integer), ("b", mood(&["x"])));
+        check(&[a.clone(), b.clone()], &[0], None);
+        check(&[a.clone(), ("b", mood(&["w", "x"]))], &[0], None);
+        check(&[a.clone(), ("b", mood(&["w"]))], &[0], Some("the type of the column b"));
+        check(&[("a", ColumnType::BigInt), b.clone()], &[0], Some("the type of the column a"));
+        check(std::slice::from_ref(&a), &[0], Some("the column b is gone"));
+        check(&[a.clone(), b.clone(), ("c", ColumnType::Text)], &[0], Some("the column c is new"));
+        check(&[b.clone(), a.clone()], &[1], Some("order"));
+        check(&[a, b], &[0, 1], Some("the key"));
+    }
+
+    #[test]
+    fn labels_only_grow() {
+        let known = schema(&[("b", mood(&["x", "z"]))], &[0]);
+        let seen = schema(&[("b", mood(&["x", "y", "z"]))], &[0]);
+        let grown = grown(&known, &seen).unwrap();
+        assert_eq!((grown.version, &grown.columns[0].column_type), (2, &mood(&["x", "z", "y"])));
+        assert_eq!(super::grown(&known, &known), None);
+    }
+}
