@@ -20,7 +20,9 @@ pub(crate) const APPLICATION_NAME: &str = "tidemart";
 
 /// Settings that decide how values print, and some that a role's defaults could spoil. `row_security=off` makes a
 /// hidden row an error instead of a missing one.
-pub(crate) const SETTINGS: [(&str, &str); 11] = [
+///
+/// A warning is an error in the stream: since version 18 it is how Postgres tells of a missing publication.
+pub(crate) const SETTINGS: [(&str, &str); 12] = [
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),
@@ -32,6 +34,7 @@ pub(crate) const SETTINGS: [(&str, &str); 11] = [
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("synchronous_commit", "local"),
+    ("client_min_messages", "warning"),
 ];
 
 /// Opens a session; its connection is served by a task that ends with the client.
@@ -55,17 +58,25 @@ pub async fn connect(config: &Config) -> Result<Client> {
 
 /// The error of a server that does not answer.
 pub(crate) fn unreachable(config: &Config) -> Error {
-    Error::transient(format!("cannot reach Postgres at {}:{}", config.host, config.port))
+    let Config { host, port, .. } = config;
+    Error::transient(format!(
+        "cannot reach Postgres at {host}:{port} (postgres.host, postgres.port): is it running?"
+    ))
 }
 
 fn refusal(config: &Config, error: tokio_postgres::Error) -> Error {
     match error.code().map(|code| kind_of(code.code())) {
-        None if error.to_string() == "authentication error" => {
-            of_kind(Kind::Fatal, login_failed(config)).because(error)
-        }
+        None if is_of_login(&error) => of_kind(Kind::Fatal, login_failed(config)).because(error),
         None => unreachable(config).because(error),
         Some(kind) => of_kind(kind, login_failed(config)).because(error),
     }
+}
+
+/// Whether the client itself could not go on: a missing password, a server that cannot prove itself. The library
+/// tells these kinds only by their text.
+fn is_of_login(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    ["authentication error", "invalid configuration"].iter().any(|kind| text.starts_with(kind))
 }
 
 /// What a refused login says.

@@ -85,6 +85,8 @@ pub struct Limits {
     /// Milliseconds after which a source whose log moves without changes of our tables gets a batch that only moves
     /// the position, so that Postgres can drop old log.
     pub heartbeat_ms: u64,
+    /// Milliseconds between two looks for tables that are new since the capture was started.
+    pub discover_ms: u64,
     /// Milliseconds between two status messages to Postgres at most; a sixth of its `wal_sender_timeout` where that
     /// is less.
     pub status_ms: u64,
@@ -108,6 +110,8 @@ impl Limits {
     pub const LINGER_MS: u64 = 8;
     /// Default of [`Limits::heartbeat_ms`].
     pub const HEARTBEAT_MS: u64 = 5_000;
+    /// Default of [`Limits::discover_ms`].
+    pub const DISCOVER_MS: u64 = 10_000;
     /// Default of [`Limits::status_ms`].
     pub const STATUS_MS: u64 = 1_000;
     /// Default of [`Limits::queue_bytes`].
@@ -133,6 +137,7 @@ impl Default for Limits {
             batch_bytes: Self::BATCH_BYTES,
             linger_ms: Self::LINGER_MS,
             heartbeat_ms: Self::HEARTBEAT_MS,
+            discover_ms: Self::DISCOVER_MS,
             status_ms: Self::STATUS_MS,
             queue_bytes: Self::QUEUE_BYTES,
             coalesce_ms: Self::COALESCE_MS,
@@ -181,8 +186,16 @@ impl Limits {
     fn validate(&self) -> Result<()> {
         require(self.chunk_rows > 0, "limits.chunk_rows", "must be at least 1")?;
         require(self.batch_rows > 0, "limits.batch_rows", "must be at least 1")?;
-        require(self.status_ms > 0, "limits.status_ms", "must be at least 1")?;
-        require(self.heartbeat_ms > 0, "limits.heartbeat_ms", "must be at least 1")?;
+        let paces = [
+            ("limits.status_ms", self.status_ms, 1, 60_000),
+            ("limits.heartbeat_ms", self.heartbeat_ms, 1, 3_600_000),
+            ("limits.discover_ms", self.discover_ms, 10, 86_400_000),
+            ("limits.linger_ms", self.linger_ms, 0, 10_000),
+            ("limits.coalesce_ms", self.coalesce_ms, 0, 10),
+        ];
+        for (field, value, least, most) in paces {
+            require((least..=most).contains(&value), field, &format!("must be between {least} and {most}"))?;
+        }
         let sizes = [
             ("limits.chunk_bytes", self.chunk_bytes),
             ("limits.batch_bytes", self.batch_bytes),
@@ -220,6 +233,7 @@ mod tests {
         assert!(refused(|config| config.tables.include.clear()).starts_with("postgres.tables.include "));
         assert!(refused(|config| config.tables.exclude.push("users".to_owned())).contains("\"users\""));
         assert!(refused(|config| config.limits.batch_rows = 0).starts_with("postgres.limits.batch_rows "));
+        assert!(refused(|config| config.limits.coalesce_ms = 11).contains("between 0 and 10"));
         assert!(refused(|config| config.limits.queue_bytes = 1).starts_with("postgres.limits.queue_bytes "));
     }
 

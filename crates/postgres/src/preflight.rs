@@ -1,7 +1,7 @@
 //! What must hold before a capture can start, each with one clear message.
 
 use tidemart_pipeline::{Error, Result};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use crate::{
     catalog::{self, Catalog},
@@ -10,6 +10,7 @@ use crate::{
     connection::Connection,
     error::at,
     publication,
+    quote::quote_identifier,
 };
 
 /// The oldest server whose behaviour was tested; publications with row filters, which are checked for, came with it.
@@ -33,33 +34,60 @@ pub async fn check(config: &Config) -> Result<()> {
 pub(crate) async fn server(client: &Client, config: &Config) -> Result<()> {
     let doing = at("cannot read the server's settings");
     let row = client.query_one(include_str!("preflight.sql"), &[&config.slot]).await.map_err(&doing)?;
-    let version: i32 = row.try_get("version").map_err(&doing)?;
-    let wal_level: &str = row.try_get("wal_level").map_err(&doing)?;
-    let replication: bool = row.try_get("replication").map_err(&doing)?;
-    let in_recovery: bool = row.try_get("in_recovery").map_err(&doing)?;
-    let (slots, max_slots): (i32, i32) =
-        (row.try_get("slots").map_err(&doing)?, row.try_get("max_slots").map_err(&doing)?);
-    let flaw = if version < OLDEST_VERSION {
-        format!(
-            "Postgres {}.{} is too old; 15 is the oldest that is supported",
-            version / 10_000,
-            version % 10_000
-        )
-    } else if in_recovery {
-        "the server is a standby; capture from its primary".to_owned()
-    } else if wal_level != "logical" {
-        format!("wal_level is {wal_level}; set it to logical in postgresql.conf and restart Postgres")
-    } else if !replication {
-        let user = &config.user;
-        format!("the role {user} may not replicate; run ALTER ROLE {user} REPLICATION as a superuser")
-    } else if slots >= max_slots {
-        format!(
-            "all {max_slots} replication slots are taken; raise max_replication_slots and restart Postgres"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Error::fatal(flaw))
+    let server = Server::read(&row).map_err(&doing)?;
+    server.flaw(&config.user).map_or(Ok(()), |flaw| Err(Error::fatal(flaw)))
+}
+
+/// One row of `preflight.sql`.
+#[derive(Clone, Debug)]
+struct Server {
+    version: i32,
+    wal_level: String,
+    encoding: String,
+    in_recovery: bool,
+    replication: bool,
+    slots: i32,
+    max_slots: i32,
+}
+
+impl Server {
+    fn read(row: &Row) -> std::result::Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            version: row.try_get("version")?,
+            wal_level: row.try_get("wal_level")?,
+            encoding: row.try_get("encoding")?,
+            in_recovery: row.try_get("in_recovery")?,
+            replication: row.try_get("replication")?,
+            slots: row.try_get("slots")?,
+            max_slots: row.try_get("max_slots")?,
+        })
+    }
+
+    /// What is wrong and what to do about it.
+    fn flaw(&self, user: &str) -> Option<String> {
+        let Self { version, wal_level, encoding, max_slots, .. } = self;
+        Some(if *version < OLDEST_VERSION {
+            let (major, minor) = (version / 10_000, version % 10_000);
+            format!("Postgres {major}.{minor} is too old: 15 is the oldest that is supported")
+        } else if self.in_recovery {
+            "the server is a standby: capture from its primary".to_owned()
+        } else if wal_level != "logical" {
+            format!("wal_level is {wal_level}: set it to logical in postgresql.conf and restart Postgres")
+        } else if !self.replication {
+            format!(
+                "the role {user} may not replicate: run ALTER ROLE {} REPLICATION as a superuser",
+                quote_identifier(user)
+            )
+        } else if encoding == "SQL_ASCII" {
+            "the database's encoding is SQL_ASCII, so its texts are in no known encoding: move it to one in UTF8".to_owned()
+        } else if self.slots >= *max_slots {
+            format!(
+                "all {max_slots} replication slots are taken: raise max_replication_slots and restart Postgres"
+            )
+        } else {
+            return None;
+        })
+    }
 }
 
 /// Refusals of tables that were named literally, an empty catalog, and the right to read.
@@ -85,4 +113,38 @@ pub(crate) async fn tables(client: &Client, config: &Config, catalog: &Catalog) 
     Err(Error::fatal(format!(
         "the role {user} may not read {list}; run GRANT SELECT and USAGE on the schema"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flaw_is_named_with_what_to_do() {
+        let fit = Server {
+            version: 150_004,
+            wal_level: "logical".to_owned(),
+            encoding: "UTF8".to_owned(),
+            in_recovery: false,
+            replication: true,
+            slots: 9,
+            max_slots: 10,
+        };
+        assert_eq!(fit.flaw("u"), None);
+        let check = |change: fn(&mut Server), words: &[&str]| {
+            let mut server = fit.clone();
+            change(&mut server);
+            let flaw = server.flaw("U").unwrap();
+            assert!(words.iter().all(|word| flaw.contains(word)), "{flaw}");
+        };
+        check(|server| server.version = 140_011, &["14.11", "15"]);
+        check(|server| server.in_recovery = true, &["standby", "primary"]);
+        check(
+            |server| server.wal_level = "replica".to_owned(),
+            &["wal_level is replica", "logical", "restart"],
+        );
+        check(|server| server.replication = false, &["ALTER ROLE \"U\" REPLICATION"]);
+        check(|server| server.encoding = "SQL_ASCII".to_owned(), &["SQL_ASCII", "UTF8"]);
+        check(|server| server.slots = 10, &["max_replication_slots"]);
+    }
 }

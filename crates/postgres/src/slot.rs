@@ -36,6 +36,20 @@ pub(crate) struct Slot {
     active_pid: Option<i32>,
 }
 
+impl Slot {
+    fn is_ours(&self, database: &str) -> bool {
+        self.plugin == "pgoutput" && self.database == database && !self.temporary
+    }
+
+    fn not_ours(&self, name: &str) -> Error {
+        let Self { plugin, database, .. } = self;
+        Error::fatal(format!(
+            "the replication slot {name} is not that of this capture (plugin {plugin:?}, database {database:?}): \
+             configure another slot as postgres.slot"
+        ))
+    }
+}
+
 /// The slot, if it exists.
 pub(crate) async fn find(client: &Client, name: &str) -> Result<Option<Slot>> {
     let doing = at("cannot read the replication slots");
@@ -120,9 +134,10 @@ pub(crate) fn require_continuous(
             "the replication slot {name} is gone: changes after {confirmed} are lost; {START_OVER}"
         )));
     };
-    let what = if slot.plugin != "pgoutput" || slot.database != database || slot.temporary {
-        format!("the replication slot {name} is not ours: plugin {}, database {}", slot.plugin, slot.database)
-    } else if slot.wal_status == "lost" {
+    if !slot.is_ours(database) {
+        return Err(slot.not_ours(name));
+    }
+    let what = if slot.wal_status == "lost" {
         format!(
             "the replication slot {name} is invalidated: Postgres has removed log that it needed \
              (max_slot_wal_keep_size), so changes after {confirmed} are lost"
@@ -150,7 +165,11 @@ pub(crate) async fn create(connection: &mut Connection, name: &str) -> Result<Ls
 }
 
 /// Drops a slot of a capture that had declared itself and published nothing.
-pub(crate) async fn drop_unused(client: &Client, name: &str) -> Result<()> {
+pub(crate) async fn drop_unused(client: &Client, slot: &Slot, config: &Config) -> Result<()> {
+    let name = &config.slot;
+    if !slot.is_ours(&config.database) {
+        return Err(slot.not_ours(name));
+    }
     warn!(
         slot = name,
         "dropping the replication slot of a start that was interrupted; nothing was published from it"

@@ -40,6 +40,9 @@ pub(crate) enum Error {
     /// Postgres says so.
     #[error("{message} (SQLSTATE {code})")]
     Server { code: String, message: String },
+    /// Postgres leaves changes out.
+    #[error("{0}")]
+    Publication(String),
     /// Postgres asks for a way to log in that is not offered here.
     #[error("Postgres asks for the authentication method {0}, which is not offered; use scram-sha-256")]
     Authentication(i32),
@@ -57,13 +60,21 @@ impl Error {
         match self {
             Self::Io(_) => Kind::Transient,
             Self::Server { code, .. } => kind_of(code),
-            Self::Authentication(_) | Self::Proof(_) | Self::Protocol(_) => Kind::Fatal,
+            Self::Publication(_) | Self::Authentication(_) | Self::Proof(_) | Self::Protocol(_) => {
+                Kind::Fatal
+            }
         }
     }
 
     /// The SQLSTATE, where Postgres sent one.
     pub(crate) fn code(&self) -> Option<&str> {
         if let Self::Server { code, .. } = self { Some(code) } else { None }
+    }
+
+    /// Whether the publication did not exist when a change was made: an error of the server (SQLSTATE
+    /// `undefined_object`) before version 18, a warning since.
+    pub(crate) fn is_of_publication(&self) -> bool {
+        matches!(self, Self::Publication(_)) || self.code() == Some("42704")
     }
 }
 

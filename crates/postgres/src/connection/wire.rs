@@ -12,6 +12,9 @@ const HEADER: usize = 5;
 /// Postgres sends no longer message: `PQ_LARGE_MESSAGE_LIMIT`.
 const MAX_MESSAGE: usize = 1 << 30;
 
+/// SQLSTATE of the warning "skipped loading publication", `LoadPublications` of Postgres 18.
+const PUBLICATION_SKIPPED: &str = "55000";
+
 /// What a running stream says.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -62,10 +65,19 @@ pub(crate) fn events(block: &mut Bytes) -> Result<Option<Event>> {
             b'd' => return event(body).map(Some),
             b'E' => return Err(server_error(&body)),
             b'c' => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+            b'N' => refuse_missing_publication(&body)?,
             _ => {}
         }
     }
     Ok(None)
+}
+
+/// Postgres 18 goes on with a warning where earlier versions fail: it leaves out what the publication would have held.
+fn refuse_missing_publication(notice: &[u8]) -> Result<()> {
+    match server_error(notice) {
+        Error::Server { code, message } if code == PUBLICATION_SKIPPED => Err(Error::Publication(message)),
+        _ => Ok(()),
+    }
 }
 
 fn event(mut body: Bytes) -> Result<Event> {

@@ -88,8 +88,7 @@ async fn in_transaction(
     visible: &mut Visible,
     limits: &Limits,
 ) -> std::result::Result<Reading, Failure> {
-    let begin = include_str!("begin.sql").replace(":oid", &table.catalog.oid.to_string());
-    let answers = client.simple_query(&begin).await?;
+    let answers = client.simple_query(&begin(&table.catalog)).await?;
     let read_at_us = now_us();
     let mut values = answers.iter().filter_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default()),
@@ -107,6 +106,15 @@ async fn in_transaction(
     table.catalog.row_bytes =
         copied.bytes.checked_div(copied.rows.len()).map_or(table.catalog.row_bytes, |n| n as u64);
     chunk(table, copied, read_at_us).map(Reading::Chunk)
+}
+
+/// The name comes last: it may contain what looks like another place.
+fn begin(table: &CatalogTable) -> String {
+    let name = quote_table(&table.schema.table);
+    let text = include_str!("begin.sql").replace(":oid", &table.oid.to_string());
+    let parts: Vec<_> =
+        text.split(":table").map(|part| part.replace(":name", &quote_literal(&name))).collect();
+    parts.join(&name)
 }
 
 /// As many rows as fit the chunk's bytes, judged by the statistics or by the chunk before.
@@ -192,21 +200,33 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_statement_follows_the_index_and_quotes_everything() {
+    fn table() -> CatalogTable {
         let column =
             |name: &str| Column { name: name.to_owned(), column_type: ColumnType::Text, nullable: false };
         let columns = vec![column("a"), column("B\""), column("c")];
         let schema = TableSchema { table: TableName::new("s", "T"), version: 1, columns, key: vec![0, 1] };
-        let table = CatalogTable {
-            oid: 1,
+        CatalogTable {
+            oid: 7,
             schema: Arc::new(schema),
             index_order: vec![1, 0],
             estimated_rows: 0,
             row_bytes: 0,
             full_identity: false,
             fingerprint: String::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_lock_and_the_shape_are_those_of_the_same_table() {
+        let begin = begin(&table());
+        assert!(begin.contains(r#"LOCK TABLE ONLY "s"."T" IN"#), "{begin}");
+        assert!(begin.contains(r#"attrelid = '"s"."T"'::regclass"#), "{begin}");
+        assert!(begin.contains("attrelid = 7\n"), "{begin}");
+    }
+
+    #[test]
+    fn the_statement_follows_the_index_and_quotes_everything() {
+        let table = table();
         let first =
             r#"COPY (SELECT "a", "B""", "c" FROM ONLY "s"."T" ORDER BY "B""", "a" LIMIT 5) TO STDOUT"#;
         assert_eq!(statement(&table, None, 5), first);

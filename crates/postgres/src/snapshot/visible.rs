@@ -18,7 +18,6 @@ const REPORT: Duration = Duration::from_secs(10);
 /// `pg_snapshot` in text form, `xmin:xmax:xip,…`, with ids of 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PgSnapshot {
-    xmin: u64,
     xmax: u64,
     running: Vec<u64>,
 }
@@ -26,9 +25,10 @@ pub(super) struct PgSnapshot {
 impl PgSnapshot {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let (xmin, xmax) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let _xmin: u64 = parts.next()?.parse().ok()?;
+        let xmax = parts.next()?.parse().ok()?;
         let running = parts.next()?.split(',').filter(|xid| !xid.is_empty());
-        Some(Self { xmin, xmax, running: running.map(|xid| xid.parse().ok()).collect::<Option<_>>()? })
+        Some(Self { xmax, running: running.map(|xid| xid.parse().ok()).collect::<Option<_>>()? })
     }
 
     /// The stream's ids have 32 bits: the one meant lies within 2^31 of the snapshot's own.
@@ -43,7 +43,7 @@ impl PgSnapshot {
     }
 }
 
-/// Transactions that the stream has delivered and that were not yet seen by every snapshot.
+/// Transactions that the stream has delivered and that no snapshot has seen yet.
 #[derive(Debug, Default)]
 pub(super) struct Visible {
     unsettled: Vec<u32>,
@@ -62,10 +62,10 @@ impl Visible {
         Ok(())
     }
 
-    /// Whether the snapshot sees everything that was delivered.
+    /// Whether the snapshot sees everything that was delivered. What it sees, every later one sees, too.
     pub(super) fn holds_for(&mut self, snapshot: &PgSnapshot) -> bool {
-        self.unsettled.retain(|xid| snapshot.widen(*xid) >= snapshot.xmin);
-        self.unsettled.iter().all(|xid| snapshot.sees(*xid))
+        self.unsettled.retain(|xid| !snapshot.sees(*xid));
+        self.unsettled.is_empty()
     }
 }
 
@@ -111,11 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn what_no_snapshot_can_miss_is_forgotten() {
+    fn what_was_seen_once_is_forgotten_and_the_rest_must_be_seen() {
         let mut visible = Visible { unsettled: vec![5, 8, 9] };
         assert!(!visible.holds_for(&PgSnapshot::parse("8:10:8").unwrap()));
-        assert_eq!(visible.unsettled, [8, 9]);
-        assert!(visible.holds_for(&PgSnapshot::parse("9:10:").unwrap()));
-        assert!(!visible.holds_for(&PgSnapshot::parse("9:9:").unwrap()));
+        assert_eq!(visible.unsettled, [8]);
+        visible.unsettled.push(10);
+        assert!(!visible.holds_for(&PgSnapshot::parse("10:10:").unwrap()));
+        assert_eq!(visible.unsettled, [10]);
+        assert!(visible.holds_for(&PgSnapshot::parse("11:11:").unwrap()));
     }
 }

@@ -9,6 +9,7 @@
 mod opening;
 mod plan;
 mod streaming;
+mod watch;
 
 use tidemart_change::{CaptureBatch, CaptureState};
 use tidemart_pipeline::{Error, Next, Result};
@@ -83,7 +84,7 @@ impl tidemart_pipeline::Source for Source {
         }
         match &mut self.session {
             Session::Declaring(opening) => Ok(Next::Batch(opening.declaration())),
-            Session::Streaming(streaming) => streaming.next().await.map(Next::Batch),
+            Session::Streaming(streaming) => streaming.next().await,
             Session::Declared(_) | Session::Closed => Err(closed()),
         }
     }

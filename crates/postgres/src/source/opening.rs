@@ -70,8 +70,8 @@ impl Opening {
     /// Makes the slot and starts its stream.
     pub(super) async fn begin(mut self) -> Result<Streaming> {
         failpoint::reach("capture.before-slot");
-        if slot::find(&self.client, &self.config.slot).await?.is_some() {
-            slot::drop_unused(&self.client, &self.config.slot).await?;
+        if let Some(slot) = slot::find(&self.client, &self.config.slot).await? {
+            slot::drop_unused(&self.client, &slot, &self.config).await?;
         }
         let confirmed_lsn = slot::create(&mut self.connection, &self.config.slot).await?;
         failpoint::reach("capture.after-slot");

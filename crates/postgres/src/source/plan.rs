@@ -9,7 +9,7 @@ use tidemart_change::{SnapshotProgress, TableName, TableSchema, TableState};
 use tracing::{error, warn};
 
 use crate::{
-    catalog::{Catalog, CatalogTable, Refusal},
+    catalog::{Catalog, CatalogTable},
     snapshot::SnapshotTable,
     stream::{Table, difference, grown},
 };
@@ -46,8 +46,15 @@ impl Plan {
         for refusal in &catalog.refused {
             warn!(table = %refusal.table, reason = refusal.reason, "table is not captured");
             if let Some(state) = known.get(&refusal.table) {
-                plan.add_refused(refusal, state);
+                plan.add_lost(state, format!("it {}", refusal.reason));
             }
+        }
+        let present = plan.tables.iter().map(|table| table.schema.table.clone()).collect::<BTreeSet<_>>();
+        for (_, state) in known.iter().filter(|(name, _)| !present.contains(*name)) {
+            plan.add_lost(
+                state,
+                "it is gone, was renamed, or is no longer named by postgres.tables".to_owned(),
+            );
         }
         plan
     }
@@ -82,7 +89,7 @@ impl Plan {
         let after = match &progress {
             SnapshotProgress::Stopped(reason) => {
                 error!(table = %schema.table, reason, "table is not replicated");
-                return self.push(schema, progress, declare);
+                return self.push(Some(table.oid), schema, progress, declare);
             }
             SnapshotProgress::Done => None,
             SnapshotProgress::Pending => Some(None),
@@ -92,21 +99,30 @@ impl Plan {
         if let Some(after) = after {
             self.snapshot.push(SnapshotTable { index, catalog: table.clone(), after });
         }
-        self.push(schema, progress, declare);
+        self.push(Some(table.oid), schema, progress, declare);
     }
 
     /// A table that was captured and cannot be any more.
-    fn add_refused(&mut self, refusal: &Refusal, state: &TableState) {
+    fn add_lost(&mut self, state: &TableState, reason: String) {
         match &state.progress {
-            SnapshotProgress::Stopped(_) => self.push(&state.schema, state.progress.clone(), false),
-            _ => self.push(&state.schema, SnapshotProgress::Stopped(format!("it {}", refusal.reason)), true),
+            SnapshotProgress::Stopped(_) => self.push(None, &state.schema, state.progress.clone(), false),
+            _ => {
+                error!(table = %state.schema.table, reason, "table is replicated no further");
+                self.push(None, &state.schema, SnapshotProgress::Stopped(reason), true);
+            }
         }
     }
 
-    fn push(&mut self, schema: &Arc<TableSchema>, progress: SnapshotProgress, declare: bool) {
+    fn push(
+        &mut self,
+        oid: Option<u32>,
+        schema: &Arc<TableSchema>,
+        progress: SnapshotProgress,
+        declare: bool,
+    ) {
         if declare {
             self.declared.push(self.tables.len());
         }
-        self.tables.push(Table { schema: Arc::clone(schema), progress });
+        self.tables.push(Table { oid, schema: Arc::clone(schema), progress });
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tidemart_change::{CaptureBatch, Lsn, WalPosition};
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{Error, Next, Result};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_postgres::Client;
 
-use super::opening::Opening;
+use super::{opening::Opening, watch};
 use crate::{
     config::{Config, Limits},
     connection::{self, Block, Event, Pace, Stream, events},
@@ -35,6 +35,8 @@ pub(super) struct Streaming {
     decoder: Decoder,
     /// The snapshot's task; it ends with the session.
     snapshot: JoinSet<Result<()>>,
+    /// The task that looks for new tables.
+    watch: JoinSet<Result<()>>,
     limits: Limits,
     publication: String,
     last_batch: Instant,
@@ -59,16 +61,38 @@ impl Streaming {
             snapshot.spawn(task.run());
             SnapshotPort { run, steps: steps_taken, delivered: delivered_to }
         });
+        let mut watch = JoinSet::new();
+        watch.spawn(watch::new_table(
+            config.clone(),
+            plan.tables.iter().map(|table| table.schema.table.clone()).collect(),
+        ));
         let mut decoder = Decoder::new(identity, plan.tables, types, position, &config.limits, port);
         decoder.declare(plan.declared);
         let (limits, publication) = (config.limits, config.publication);
         // The first batch waits for nothing.
-        let last_batch = Instant::now() - limits.linger();
-        Ok(Self { stream, block: None, decoder, snapshot, limits, publication, last_batch, asked: false })
+        let last_batch = Instant::now().checked_sub(limits.linger()).unwrap_or_else(Instant::now);
+        Ok(Self {
+            stream,
+            block: None,
+            decoder,
+            snapshot,
+            watch,
+            limits,
+            publication,
+            last_batch,
+            asked: false,
+        })
     }
 
     /// Takes what is there, up to a full batch; waits only while there is nothing to send.
-    pub(super) async fn next(&mut self) -> Result<CaptureBatch> {
+    pub(super) async fn next(&mut self) -> Result<Next<CaptureBatch>> {
+        // Under load there is always something to send: the other tasks must be heard, too.
+        if let Some(ended) = self.snapshot.try_join_next() {
+            task_ended(ended)?;
+        }
+        if let Some(ended) = self.watch.try_join_next() {
+            return task_ended(ended).map(|()| Next::Rescope);
+        }
         loop {
             self.decode()?;
             let now = Instant::now();
@@ -78,12 +102,13 @@ impl Streaming {
             let due = (ready && now >= linger) || (moved && (self.asked || now >= heartbeat));
             if due || self.decoder.is_full() {
                 (self.last_batch, self.asked) = (now, false);
-                return Ok(self.decoder.take_batch());
+                return Ok(Next::Batch(self.decoder.take_batch()));
             }
             let wake = if ready { linger } else { heartbeat.max(now + self.limits.linger()) };
             tokio::select! { biased;
                 block = self.stream.next() => self.receive(block)?,
-                Some(ended) = self.snapshot.join_next() => snapshot_ended(ended)?,
+                Some(ended) = self.snapshot.join_next() => task_ended(ended)?,
+                Some(ended) = self.watch.join_next() => return task_ended(ended).map(|()| Next::Rescope),
                 () = sleep_until(wake), if ready || moved => {}
             }
         }
@@ -94,7 +119,7 @@ impl Streaming {
     }
 
     pub(super) async fn close(self) {
-        drop(self.snapshot);
+        drop((self.snapshot, self.watch));
         self.stream.close().await;
     }
 
@@ -150,7 +175,7 @@ async fn pace(client: &Client, limits: &Limits) -> Result<Pace> {
 
 /// A publication that did not exist when a change was made is an error for ever: pgoutput looks it up as of then.
 fn explain(publication: &str, error: connection::Error) -> Error {
-    if error.code() == Some("42704") {
+    if error.is_of_publication() {
         return Error::fatal(format!(
             "the publication {publication} did not exist when changes that are now read were made: it was dropped, \
              or made anew; to start over with this version, empty the replica and give the capture a new slot and a \
@@ -161,8 +186,8 @@ fn explain(publication: &str, error: connection::Error) -> Error {
     of_kind(error.kind(), "replication from Postgres ended").because(error)
 }
 
-fn snapshot_ended(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    ended.map_err(|error| Error::fatal("the snapshot's task broke").because(error))?
+fn task_ended(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    ended.map_err(|error| Error::fatal("a task of the capture broke").because(error))?
 }
 
 /// Tells this session's marks from those of earlier ones.

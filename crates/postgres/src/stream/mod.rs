@@ -108,7 +108,7 @@ impl Decoder {
     pub(crate) fn declare(&mut self, indexes: impl IntoIterator<Item = usize>) {
         let commit_lsn = self.resumed.commit_lsn.max(self.resumed.confirmed_lsn);
         for index in indexes {
-            let Table { schema, progress } = &self.tables[index];
+            let Table { schema, progress, .. } = &self.tables[index];
             self.builder.state(schema, progress);
             if *progress == SnapshotProgress::Pending {
                 let mark = Mark::SnapshotBegin;
@@ -242,7 +242,7 @@ impl Decoder {
     }
 
     fn progress(&mut self, index: usize, progress: SnapshotProgress, commit_lsn: Lsn) {
-        let Table { schema, progress: now } = &mut self.tables[index];
+        let Table { schema, progress: now, .. } = &mut self.tables[index];
         if progress == SnapshotProgress::Done {
             info!(table = %schema.table, "snapshot is complete");
             let mark = Mark::SnapshotEnd;

@@ -16,12 +16,22 @@ pub(super) fn of_relation(
         let column_type = types
             .resolve(column.type_oid, column.type_modifier)
             .ok_or_else(|| format!("the column {} has a type that is not supported", column.name))?;
-        let nullable = known.columns.iter().any(|known| known.name == column.name && known.nullable);
+        let before = known.columns.iter().find(|known| known.name == column.name);
+        let column_type = match before {
+            Some(before) if has_all_labels(&before.column_type, &column_type) => before.column_type.clone(),
+            _ => column_type,
+        };
+        let nullable = before.is_some_and(|before| before.nullable);
         columns.push(Column { name: column.name.clone(), column_type, nullable });
     }
     let flagged = (0u16..).zip(&relation.columns).filter(|(_, column)| column.key).map(|(index, _)| index);
     let key = if relation.identity == b'f' { known.key.clone() } else { flagged.collect() };
     Ok(TableSchema { table: known.table.clone(), version: known.version, columns, key })
+}
+
+/// Labels that were learned from rows are not among those that were read from the catalog at the start.
+fn has_all_labels(known: &ColumnType, seen: &ColumnType) -> bool {
+    matches!((known, seen), (ColumnType::Enum(known), ColumnType::Enum(seen)) if seen.iter().all(|label| known.contains(label)))
 }
 
 /// What is different, in words; `None` if rows of both shapes can be read alike. Nullability and labels that were

@@ -14,6 +14,8 @@ use crate::pgoutput::Relation;
 /// A captured table.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
+    /// Its OID, where it is in the catalog.
+    pub(crate) oid: Option<u32>,
     /// Its shape.
     pub(crate) schema: Arc<TableSchema>,
     /// Its snapshot's progress, or why it is stopped.
@@ -35,6 +37,7 @@ impl Decoder {
     pub(super) fn relation(&mut self, relation: &Relation) {
         let name = TableName::new(relation.schema.as_str(), relation.name.as_str());
         let index = self.names.get(&name).copied();
+        self.stop_namesake(relation.id, index, &name);
         if let Some(index) = index.filter(|index| !self.tables[*index].is_stopped()) {
             let known = &self.tables[index].schema;
             let differs = match of_relation(known, relation, &self.types) {
@@ -46,6 +49,19 @@ impl Decoder {
             }
         }
         self.relations.insert(relation.id, index);
+    }
+
+    /// The name must go on meaning the same table.
+    fn stop_namesake(&mut self, oid: u32, index: Option<usize>, name: &TableName) {
+        let before = self.relations.get(&oid).copied().flatten();
+        if let Some(before) = before.filter(|before| Some(*before) != index) {
+            self.stop(before, &format!("it is called {name} now"));
+        }
+        if let Some(index) = index
+            && self.tables[index].oid.is_some_and(|known| known != oid)
+        {
+            self.stop(index, "it was dropped, and another table has its name now");
+        }
     }
 
     /// Replicates a table no further; everything else goes on.

@@ -10,6 +10,9 @@ use tidemart_change::{Change, Row, RowBuilder, TableSchema};
 /// Rows that one window may hold; beyond it the chunk is read again.
 const MAX_ROWS: usize = 200_000;
 
+/// Bytes of keys and of partly sent rows that it may hold, likewise.
+const MAX_BYTES: usize = 64 << 20;
+
 #[derive(Debug)]
 enum Fold {
     /// Deleted.
@@ -26,12 +29,13 @@ pub(super) struct Window {
     table: usize,
     rows: HashMap<Vec<u8>, Fold>,
     scratch: Vec<u8>,
+    bytes: usize,
     overflowed: bool,
 }
 
 impl Window {
     pub(super) fn new(table: usize) -> Self {
-        Self { table, rows: HashMap::new(), scratch: Vec::new(), overflowed: false }
+        Self { table, rows: HashMap::new(), scratch: Vec::new(), bytes: 0, overflowed: false }
     }
 
     pub(super) fn table(&self) -> usize {
@@ -44,7 +48,7 @@ impl Window {
 
     /// A change of the table was emitted.
     pub(super) fn note(&mut self, change: &Change) {
-        let Some(row) = change.key_row() else { return };
+        let Some(row) = change.key_row().filter(|_| !self.overflowed) else { return };
         put_key(&change.schema, row, &mut self.scratch);
         let part = change.after.as_ref().filter(|row| row.is_partial());
         let known = self.rows.get(self.scratch.as_slice());
@@ -54,13 +58,14 @@ impl Window {
             (Some(row), Some(Fold::Part(older))) => Fold::Part(row.over(older)),
             (Some(row), _) => Fold::Part(compact(row)),
         };
+        self.bytes += if let Fold::Part(row) = &fold { row.size() } else { 0 };
         if let Some(known) = self.rows.get_mut(self.scratch.as_slice()) {
             *known = fold;
-        } else if self.rows.len() < MAX_ROWS {
-            self.rows.insert(self.scratch.clone(), fold);
         } else {
-            self.overflowed = true;
+            self.bytes += self.scratch.len();
+            self.rows.insert(self.scratch.clone(), fold);
         }
+        self.overflowed = self.rows.len() > MAX_ROWS || self.bytes > MAX_BYTES;
     }
 
     /// What of a chunk's row has still to be emitted.

@@ -1,0 +1,28 @@
+//! The capture against real servers, with a destination in memory.
+
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+mod idle;
+#[cfg(test)]
+mod kept;
+#[cfg(test)]
+mod loss;
+#[cfg(test)]
+mod preflight;
+#[cfg(test)]
+mod replica;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod snapshot;
+#[cfg(test)]
+mod stall;
+#[cfg(test)]
+mod stopped;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tables;
+#[cfg(test)]
+mod visibility;

@@ -1,0 +1,75 @@
+//! What the catalog says of tables.
+
+use tidemart_change::TableName;
+use tidemart_postgres::{Tables, catalog};
+
+use crate::support::Fixture;
+
+const MANY: &str = "
+CREATE TYPE pair AS (a int, b int);
+CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE good (b int, a int, v text, PRIMARY KEY (a, b));
+CREATE TABLE keyless (id int);
+CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY);
+CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9);
+CREATE VIEW looks AS SELECT 1 AS one;
+CREATE TABLE composite (id int PRIMARY KEY, p public.pair);
+CREATE TABLE arrays (id int PRIMARY KEY, p int[]);
+CREATE TABLE floating (id float8 PRIMARY KEY);
+CREATE TABLE loose (id numeric PRIMARY KEY);
+CREATE TABLE unseeing (id text COLLATE public.blind PRIMARY KEY);
+CREATE TABLE silent (id int PRIMARY KEY);
+ALTER TABLE silent REPLICA IDENTITY NOTHING;
+CREATE TABLE lost (id int NOT NULL UNIQUE);
+ALTER TABLE lost REPLICA IDENTITY USING INDEX lost_id_key;
+ALTER TABLE lost DROP CONSTRAINT lost_id_key;
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_read_or_refused_by_name() {
+    let fixture = Fixture::new(MANY).await;
+    let catalog = catalog::tables(&fixture.client, &Tables::default()).await.unwrap();
+    let names: Vec<_> = catalog.tables.iter().map(|table| table.schema.table.name.as_str()).collect();
+    assert_eq!(names, ["good", "part"]);
+    let good = &catalog.tables[0];
+    // The key is in the order of the columns; chunks go along the index.
+    assert_eq!((good.schema.key.as_slice(), good.index_order.as_slice()), (&[0, 1][..], &[1, 0][..]));
+    let mut refused: Vec<_> =
+        catalog.refused.iter().map(|refusal| (refusal.table.name.as_str(), &refusal.reason)).collect();
+    refused.sort();
+    let expected = [
+        ("arrays", "the type integer[]"),
+        ("composite", "the type pair"),
+        ("floating", "floating-point"),
+        ("keyless", "no key"),
+        ("loose", "numeric without a scale"),
+        ("lost", "gone or not valid"),
+        ("parts", "is partitioned"),
+        ("silent", "REPLICA IDENTITY NOTHING"),
+        ("unlogged", "is unlogged"),
+        ("unseeing", "not deterministic"),
+    ];
+    assert_eq!(refused.len(), expected.len(), "{refused:?}");
+    for ((table, reason), (name, words)) in refused.iter().zip(expected) {
+        assert!(*table == name && reason.contains(words), "{table} {reason}");
+    }
+    assert!(catalog.refused.iter().all(|refusal| !refusal.named));
+    catalog.require_named().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patterns_include_and_exclude() {
+    let fixture = Fixture::new("CREATE TABLE a1 (id int PRIMARY KEY); CREATE TABLE a2 (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)").await;
+    let tables = |include: &[&str], exclude: &[&str]| Tables {
+        include: include.iter().map(ToString::to_string).collect(),
+        exclude: exclude.iter().map(ToString::to_string).collect(),
+    };
+    let of = async |tables: Tables| {
+        let catalog = catalog::tables(&fixture.client, &tables).await.unwrap();
+        catalog.tables.iter().map(|table| table.schema.table.clone()).collect::<Vec<_>>()
+    };
+    let name = |name: &str| TableName::new("public", name);
+    assert_eq!(of(tables(&["public.*"], &["public.a*"])).await, [name("b")]);
+    assert_eq!(of(tables(&["public.a1", "*.b"], &[])).await, [name("a1"), name("b")]);
+}
