@@ -125,7 +125,10 @@ pub(crate) fn querying(error: Driver) -> Error {
 pub(crate) fn connecting(config: &Config, error: Driver) -> Error {
     let address = config.address();
     let Driver::Server(server) = error else {
-        return Error::transient(format!("cannot reach {address}")).because(error);
+        return Error::transient(format!(
+            "cannot reach {address}; check mysql.host and mysql.port and that the server runs there"
+        ))
+        .because(error);
     };
     match server.code {
         1045 | 1698 => {

@@ -3,7 +3,7 @@
 use mysql_async::{Conn, prelude::Queryable};
 use tidemart_pipeline::{Error, Result};
 
-use crate::{dialect::Dialect, fault};
+use crate::{config::Config, connection, dialect::Dialect, fault};
 
 /// Version of our own tables that this program makes and knows.
 pub const META_VERSION: u32 = 1;
@@ -11,8 +11,20 @@ pub const META_VERSION: u32 = 1;
 /// Makes our own tables where they are missing. May be repeated, and by several at once.
 ///
 /// # Errors
-/// Fatal where a newer program has been here.
-pub async fn migrate(conn: &mut Conn, dialect: Dialect) -> Result<()> {
+/// As [`connect`](crate::connect); fatal also where a newer program has been here.
+pub async fn migrate(config: &Config) -> Result<()> {
+    let (mut conn, server) = connection::open(config).await?;
+    let result = migrate_with(&mut conn, server.dialect).await;
+    // A session that does not end in an orderly way is of no interest here.
+    drop(conn.disconnect().await);
+    result
+}
+
+/// [`migrate`] over a session that is there already.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_with(conn: &mut Conn, dialect: Dialect) -> Result<()> {
     // Looked up first: DDL, even the kind that does nothing, would wait for every reader.
     if recorded(conn).await? == Some(META_VERSION) {
         return Ok(());

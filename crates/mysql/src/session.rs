@@ -33,7 +33,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let (mut conn, server) = connection::open(config).await?;
-        meta::migrate(&mut conn, server.dialect).await?;
+        meta::migrate_with(&mut conn, server.dialect).await?;
         Ok(Self { conn, server, used: Instant::now() })
     }
 

@@ -314,7 +314,7 @@ fn write_from(sql: &mut Vec<u8>, replica: &Replica) {
 }
 
 /// Appends a condition that is true for these keys. Not `(a, b) IN (…)`, which MariaDB answers by a scan.
-fn write_keys(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
+pub(crate) fn write_keys(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
     if let [key] = replica.key[..] {
         push(sql, format_args!("{} IN (", replica.columns[key]));
         separated(sql, rows, b",", |sql, row| replica.write_value(sql, row, key))?;

@@ -37,6 +37,22 @@ pub async fn ensure_table(
     }
 }
 
+/// The source tables that have a replica, in the shape that it has.
+///
+/// # Errors
+/// As [`connect`](crate::connect); transient also before our own tables are made.
+pub async fn replicas(conn: &mut Conn) -> Result<Vec<TableSchema>> {
+    let query = "SELECT replica, shape FROM tidemart_tables WHERE made ORDER BY replica";
+    let rows: Vec<(String, String)> = conn.query(query).await.map_err(fault::querying)?;
+    let read = |(replica, shape): (String, String)| {
+        serde_json::from_str(&shape).map_err(|error| {
+            Error::fatal(format!("the shape of {replica} in tidemart_tables cannot be read; restore it"))
+                .because(error)
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
 pub(crate) async fn ensure(
     conn: &mut Conn,
     server: &Server,

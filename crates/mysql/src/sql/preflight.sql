@@ -1,0 +1,8 @@
+CREATE TABLE {table} (id INT NOT NULL PRIMARY KEY, n INT) ENGINE = InnoDB;
+INSERT INTO {table} VALUES (1, 1);
+UPDATE {table} SET n = 2 WHERE id = 1;
+DELETE FROM {table} WHERE id = 1;
+SELECT COUNT(*) FROM {table};
+ALTER TABLE {table} ADD COLUMN m INT;
+CREATE INDEX m ON {table} (m);
+DROP TABLE {table};
