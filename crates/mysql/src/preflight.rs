@@ -15,7 +15,7 @@ use crate::{
 /// nearly all quotes; those are applied in smaller transactions.
 pub(crate) const SQL_PER_ROW_BYTE: usize = 2;
 
-/// Rights that are tried, each by a statement that needs it.
+/// Rights that are tried, each by a statement that needs it; one on each line.
 const PROBE: &str = include_str!("sql/preflight.sql");
 /// Codes of a server that takes no writes: `--read-only`, a read-only transaction or engine.
 const READ_ONLY: [u16; 4] = [1290, 1792, 1836, 3100];
@@ -95,8 +95,8 @@ async fn ensure_database(conn: &mut Conn, server: &Server, config: &Config) -> R
 async fn check_rights(conn: &mut Conn, config: &Config) -> Result<()> {
     let table = quote_identifier(&format!("tidemart_preflight_{}", conn.id()));
     let mut result = Ok(());
-    for statement in PROBE.replace("{table}", &table).split_inclusive(';') {
-        result = conn.query_drop(statement.trim().trim_end_matches(';')).await;
+    for statement in PROBE.replace("{table}", &table).lines() {
+        result = conn.query_drop(statement).await;
         if result.is_err() {
             break;
         }

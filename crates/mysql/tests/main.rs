@@ -3,4 +3,8 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod preflight;
+#[cfg(test)]
+mod read;
+#[cfg(test)]
 mod support;

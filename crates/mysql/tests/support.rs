@@ -16,7 +16,8 @@ pub(crate) const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, gener
 /// A fresh database on one of the servers.
 pub(crate) struct Target {
     pub(crate) config: Config,
-    _database: testing::TestDatabase,
+    /// The same database as the server's administrator.
+    pub(crate) admin: Config,
 }
 
 /// Runs a test on a fresh database of each server.
@@ -29,19 +30,18 @@ pub(crate) async fn on_both(test: impl AsyncFn(Target)) {
 
 impl Target {
     async fn new(server: &'static str) -> Self {
-        let server_of = match server {
-            "mariadb" => testing::mariadb().await,
-            _ => testing::mysql().await,
-        };
-        let database = server_of.create_database().await;
-        let config = Config::new(
-            database.host.clone(),
-            database.port,
-            database.user.clone(),
-            database.password.clone(),
-            database.database.clone(),
-        );
-        Self { config, _database: database }
+        let server = if server == "mariadb" { testing::mariadb().await } else { testing::mysql().await };
+        Self::on(server).await
+    }
+
+    pub(crate) async fn on(server: &testing::MySqlServer) -> Self {
+        let database = server.create_database().await;
+        Self { admin: config(&server.admin(&database.database)), config: config(&database) }
+    }
+
+    /// Runs statements as the server's administrator.
+    pub(crate) async fn administrate(&self, sql: &str) {
+        execute(&self.admin, sql).await;
     }
 
     pub(crate) async fn connect(&self) -> Conn {
@@ -57,9 +57,7 @@ impl Target {
     }
 
     pub(crate) async fn execute(&self, sql: &str) {
-        let mut conn = self.connect().await;
-        conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        conn.disconnect().await.unwrap();
+        execute(&self.config, sql).await;
     }
 
     /// All rows, each value as text, `NULL` for NULL.
@@ -82,6 +80,17 @@ impl Target {
     pub(crate) async fn held(&self, partition: &TopicPartition) -> String {
         self.checkpoint(partition).await.held.map(|(reason, _)| reason).unwrap_or_default()
     }
+}
+
+fn config(database: &testing::TestDatabase) -> Config {
+    let testing::TestDatabase { host, port, user, password, database } = database.clone();
+    Config::new(host, port, user, password, database)
+}
+
+async fn execute(config: &Config, sql: &str) {
+    let mut conn = tidemart_mysql::connect(config).await.unwrap();
+    conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    conn.disconnect().await.unwrap();
 }
 
 fn text(value: &mysql_async::Value) -> String {
