@@ -10,7 +10,7 @@ use postgres_protocol::{
 };
 use secrecy::ExposeSecret;
 
-use super::{Connection, Error, READ_BUFFER, Result, Transport, wire};
+use super::{Connection, Error, Result, socket::Socket, wire};
 use crate::{
     client::{APPLICATION_NAME, SETTINGS},
     config::Config,
@@ -26,9 +26,8 @@ const SASL_FINAL: i32 = 12;
 
 impl Connection {
     /// Logs in for logical replication, with the settings under which values print as everywhere else.
-    pub(super) async fn login(transport: Box<dyn Transport>, config: &Config) -> Result<Self> {
-        let (read, write) = (BytesMut::with_capacity(READ_BUFFER), BytesMut::new());
-        let mut connection = Self { transport, read, write };
+    pub(super) async fn login(socket: Socket, config: &Config) -> Result<Self> {
+        let mut connection = Self { socket, read: BytesMut::new(), write: BytesMut::new() };
         let own = [
             ("user", config.user.as_str()),
             ("database", &config.database),

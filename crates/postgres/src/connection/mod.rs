@@ -1,4 +1,4 @@
-//! A client of the streaming replication protocol, over anything that reads and writes bytes.
+//! A client of the streaming replication protocol.
 //!
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-replication.html>. An ordinary client library does not
 //! know COPY BOTH; and how reads are paced and answers sent decides about speed and about surviving a stall.
@@ -6,17 +6,15 @@
 mod login;
 mod queue;
 mod reader;
+mod socket;
 mod wire;
 
 use bytes::{Bytes, BytesMut};
 use tidemart_change::Lsn;
 use tidemart_pipeline::{Kind, Result as PipelineResult};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
-    time::timeout,
-};
+use tokio::time::timeout;
 
+use self::socket::Socket;
 pub(crate) use self::{
     queue::Block,
     reader::{Pace, Stream},
@@ -27,9 +25,6 @@ use crate::{
     config::Config,
     error::{kind_of, of_kind},
 };
-
-/// Room for reading: as much as fits is read at once.
-const READ_BUFFER: usize = 256 << 10;
 
 /// Why the replication connection cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +75,9 @@ impl Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Anything that carries bytes both ways.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for T {}
-
 /// A connection in replication mode that waits for a command.
 pub(crate) struct Connection {
-    transport: Box<dyn Transport>,
+    socket: Socket,
     read: BytesMut,
     write: BytesMut,
 }
@@ -95,13 +85,13 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(config: &Config) -> PipelineResult<Self> {
-        let transport = match timeout(CONNECT_TIMEOUT, transport(config)).await {
-            Ok(Ok(transport)) => transport,
+        let socket = match timeout(CONNECT_TIMEOUT, Socket::connect(config)).await {
+            Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return Err(unreachable(config).because(error)),
             Err(_) => return Err(unreachable(config)),
         };
         let refused = |error: Error| of_kind(error.kind(), login_failed(config)).because(error);
-        Self::login(transport, config).await.map_err(refused)
+        Self::login(socket, config).await.map_err(refused)
     }
 
     /// Runs one statement and gives the rows' values as text.
@@ -127,7 +117,7 @@ impl Connection {
         self.flush().await?;
         loop {
             match self.message().await? {
-                (b'W', _) => return Ok(Stream::spawn(self.transport, self.read, from, pace)),
+                (b'W', _) => return Ok(Stream::spawn(self.socket, self.read, from, pace)),
                 (b'E', body) => return Err(wire::server_error(&body)),
                 _ => {}
             }
@@ -139,24 +129,11 @@ impl Connection {
             if let Some(message) = wire::take_message(&mut self.read)? {
                 return Ok(message);
             }
-            if self.transport.read_buf(&mut self.read).await? == 0 {
-                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-            }
+            self.socket.read(&mut self.read).await?;
         }
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.transport.write_all(&self.write.split()).await?;
-        Ok(self.transport.flush().await?)
+        Ok(self.socket.write(&self.write.split()).await?)
     }
-}
-
-async fn transport(config: &Config) -> std::io::Result<Box<dyn Transport>> {
-    if config.host.starts_with('/') {
-        let path = format!("{}/.s.PGSQL.{}", config.host.trim_end_matches('/'), config.port);
-        return Ok(Box::new(UnixStream::connect(path).await?));
-    }
-    let stream = TcpStream::connect((config.host.as_str(), config.port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
 }

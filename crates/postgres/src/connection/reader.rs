@@ -6,15 +6,15 @@ use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 use tidemart_change::Lsn;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     sync::watch,
     task::JoinHandle,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
-    Block, READ_BUFFER, Result, Transport,
+    Block, Result,
     queue::{Receiver, Sender, queue},
+    socket::{READ_BUFFER, Socket},
     wire::{put_status, scan},
 };
 
@@ -57,13 +57,13 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Starts the task; `read` holds what was read already.
-    pub(super) fn spawn(transport: Box<dyn Transport>, read: BytesMut, from: Lsn, pace: Pace) -> Self {
+    pub(super) fn spawn(socket: Socket, read: BytesMut, from: Lsn, pace: Pace) -> Self {
         let (sender, blocks) = queue(pace.queue_bytes);
         let (confirmed, watched) = watch::channel(from);
         let mut ticks = interval(pace.status);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reader = Reader {
-            transport,
+            socket,
             read,
             write: BytesMut::new(),
             confirmed: watched,
@@ -114,7 +114,7 @@ impl Stream {
 }
 
 struct Reader {
-    transport: Box<dyn Transport>,
+    socket: Socket,
     read: BytesMut,
     write: BytesMut,
     confirmed: watch::Receiver<Lsn>,
@@ -145,7 +145,7 @@ impl Reader {
                     waiting = None;
                     self.last_read = Instant::now();
                 }
-                read = read(&mut self.transport, &mut self.read, self.nap), if waiting.is_none() => {
+                read = read(&mut self.socket, &mut self.read, self.nap), if waiting.is_none() => {
                     self.pace_after(read?);
                     waiting = self.take_block().await?;
                 }
@@ -206,8 +206,7 @@ impl Reader {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.transport.write_all(&self.write.split()).await?;
-        Ok(self.transport.flush().await?)
+        Ok(self.socket.write(&self.write.split()).await?)
     }
 }
 
@@ -219,18 +218,11 @@ async fn send(blocks: &Sender, block: Option<&Bytes>) -> bool {
 }
 
 /// Reads what is there, after the nap. Cancel safe.
-async fn read(
-    transport: &mut Box<dyn Transport>,
-    buffer: &mut BytesMut,
-    nap: Option<Instant>,
-) -> Result<usize> {
+async fn read(socket: &mut Socket, buffer: &mut BytesMut, nap: Option<Instant>) -> Result<usize> {
     if let Some(nap) = nap {
         sleep_until(nap).await;
     }
-    match transport.read_buf(buffer).await? {
-        0 => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
-        bytes => Ok(bytes),
-    }
+    Ok(socket.read(buffer).await?)
 }
 
 fn now_us() -> i64 {
