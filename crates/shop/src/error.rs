@@ -6,7 +6,7 @@ use crate::model::Table;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is out of its range.
-    #[error("shop setting `{field}` is {value}: {reason}")]
+    #[error("shop.{field} is {value}: {reason}")]
     Config {
         /// The field as it is written in the configuration.
         field: &'static str,
@@ -34,6 +34,15 @@ pub enum Error {
         found: String,
         /// Parameters asked for.
         wanted: String,
+    },
+    /// The shop was filled with other parameters than those asked for now, and they cannot change any more.
+    #[error(
+        "the shop in this database was filled with other settings than configured: {differences}; \
+         set them back, or give the shop an empty database"
+    )]
+    OtherShop {
+        /// Each setting with what is stored and what is asked for.
+        differences: String,
     },
     /// The comment that records how far the load came is not one of ours.
     #[error(
@@ -83,14 +92,14 @@ impl Error {
     }
 }
 
-/// Classes 08 (connection), 53 (resources) and 57P0x (shutdown, starting up), PostgreSQL documentation, appendix A;
-/// no code at all means that the connection itself failed.
+/// Classes 08 (connection), 53 (resources), 57P0x (shutdown, starting up) and 25P03 (this process was stopped inside a
+/// transaction for too long), PostgreSQL documentation, appendix A; no code at all means that the connection itself failed.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         None => error.is_closed() || is_io(error),
         Some(code) => {
             let code = code.code();
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P0")
+            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P0") || code == "25P03"
         }
     }
 }

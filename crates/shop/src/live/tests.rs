@@ -144,7 +144,7 @@ impl Shop {
                 self.products.get_mut(product_id).unwrap().1 = *price;
             }
             Statement::UpdateDescription { product_id, .. } => {
-                assert!(self.products.contains_key(product_id))
+                assert!(self.products.contains_key(product_id));
             }
             Statement::MoveStock(moves) => {
                 assert!(moves.is_sorted_by(|one, next| one.0 < next.0), "locks in order");

@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use super::copy_in::{Piece, copy_in};
 use super::marker::Marker;
 use super::session::connect;
+use super::stored::Stored;
 use super::{locks, schema};
 use crate::config::{Config, Connection};
 use crate::error::{Doing, Error, Result};
@@ -63,11 +64,11 @@ pub struct FillReport {
 /// Fills the shop with its history up to `end`, with every index and reference in place afterwards.
 ///
 /// Each table is loaded by one COPY on a connection of its own: one transaction, so after a crash a table is
-/// complete or empty, and the next call loads the empty ones from the recorded parameters, the recorded end included. Nothing is truncated: the
-/// tables may already be published. Until all tables are in, references are not enforced.
+/// complete or empty, and the next call loads the empty ones from the recorded parameters, the recorded end included.
+/// Nothing is truncated: the tables may already be published. Until all tables are in, references are not enforced.
 ///
 /// # Errors
-/// [`Error::ForeignRows`], [`Error::OtherHistory`], [`Error::Busy`], [`Error::Config`], [`Error::Postgres`].
+/// [`Error::ForeignRows`], [`Error::OtherHistory`], [`Error::OtherShop`] (see [`stored`](super::stored)), [`Error::Busy`], [`Error::Config`], [`Error::Postgres`].
 pub async fn fill(
     pg: &Connection,
     config: &Config,
@@ -103,19 +104,14 @@ async fn examine(client: &Client, wanted: Marker) -> Result<(Outcome, Marker, Ve
     let row = client.query_one(FILLED, &[]).await.doing("looking for rows in the shop's tables")?;
     let (filled, empty): (Vec<Table>, _) = Table::ALL.into_iter().partition(|table| row.get(table.index()));
     match Marker::read(client).await? {
-        Some(found) if found.complete => {
-            if !found.fits(&wanted) {
-                tracing::warn!(
-                    found = found.describe(),
-                    "the shop holds another history than configured; kept"
-                );
-            }
-            Ok((Outcome::AlreadyFilled, found, Vec::new()))
-        }
-        // Nothing was loaded yet, so new parameters may replace old ones.
+        // Nothing was loaded yet, or all of it was deleted, so new parameters may replace old ones.
         _ if filled.is_empty() => {
             wanted.write(client).await?;
             Ok((Outcome::Filled, wanted, empty))
+        }
+        Some(found) if found.complete => {
+            Stored::from(found).check_against(&wanted)?;
+            Ok((Outcome::AlreadyFilled, found, Vec::new()))
         }
         Some(found) if found.fits(&wanted) => Ok((Outcome::Resumed, found, empty)),
         Some(found) => Err(Error::OtherHistory { found: found.describe(), wanted: wanted.describe() }),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_postgres::Client;
 
 use super::locks;
@@ -26,14 +26,17 @@ const QUEUE: usize = 16;
 const ROLL: Duration = Duration::from_secs(5);
 /// From this lateness on the rate counts as not kept, until it is below half of it again.
 const LATE: Duration = Duration::from_secs(1);
+/// How long transactions on their way may take to finish at the end.
+const FINISH: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs the shop until `shutdown`, then lets the transactions on their way finish.
+/// Runs the shop until `shutdown`, then lets the transactions on their way finish, for at most five seconds.
 ///
 /// Everything is derived from the tables at start, so it goes on after any end of an earlier run. When Postgres
 /// goes away, the same happens: all connections are dropped, and once it is back the generator begins again from
-/// what the tables say. Transactions due meanwhile are executed late, none is left out.
+/// what the tables say. Transactions due meanwhile are executed late, none is left out; those that were on their way
+/// are undecided and not repeated.
 ///
 /// # Errors
 /// What [`Error::is_transient`] says is not: a refused login, a missing table, [`Error::Busy`], [`Error::Empty`],
@@ -48,9 +51,10 @@ pub async fn run_live(
     let mut shutdown = pin!(shutdown);
     let mut schedule = Schedule::new(config.seed, config.rate, Instant::now());
     let mut wait = FIRST_WAIT;
+    let mut again = false;
     loop {
         let begun = stats.snapshot().transactions;
-        let session = Session { pg, config, stats: &stats };
+        let session = Session { pg, config, stats: &stats, again };
         let error = match Box::pin(session.run(shutdown.as_mut(), &mut schedule)).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_transient() => error,
@@ -66,7 +70,7 @@ pub async fn run_live(
             () = sleep(wait) => {}
         }
         wait = (wait * 2).min(LONGEST_WAIT);
-        stats.reconnected();
+        again = true;
     }
 }
 
@@ -99,22 +103,31 @@ struct Session<'s> {
     pg: &'s Connection,
     config: &'s Config,
     stats: &'s Arc<LiveStats>,
+    /// There was one before.
+    again: bool,
 }
 
 impl Session<'_> {
+    /// `Ok` is the end that `shutdown` asked for; then `shutdown` is not polled again.
     async fn run(
         &self,
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
         schedule: &mut Schedule,
     ) -> Result<()> {
-        // Held to the end: it keeps the generator's lock.
-        let control = connect(self.pg, APPLICATION).await?;
-        let (mut dispatch, mut workers) = self.open(&control).await?;
+        // The control connection is held to the end: it keeps the generator's lock.
+        let (_control, mut dispatch, mut workers) = tokio::select! {
+            biased;
+            () = shutdown.as_mut() => return Ok(()),
+            opened = self.open() => opened?,
+        };
+        if self.again {
+            self.stats.reconnected();
+        }
         tracing::info!(rate = self.config.rate, connections = self.config.connections, "the shop is live");
         let result = loop {
             tokio::select! {
                 biased;
-                () = shutdown.as_mut() => break dispatch.finish(&mut workers).await,
+                () = shutdown.as_mut() => break finish(&mut dispatch, &mut workers).await,
                 Some(ended) = workers.join_next() => break Err(failure(ended)),
                 () = dispatch.step(schedule) => {}
             }
@@ -123,10 +136,11 @@ impl Session<'_> {
         result
     }
 
-    async fn open(&self, control: &Client) -> Result<(Dispatch, JoinSet<Result<()>>)> {
-        locks::lock_generator(control).await?;
-        locks::outlive_workers(control).await?;
-        let opening = read_opening(control).await?;
+    async fn open(&self) -> Result<(Client, Dispatch, JoinSet<Result<()>>)> {
+        let control = connect(self.pg, APPLICATION).await?;
+        locks::lock_generator(&control).await?;
+        locks::outlive_workers(&control).await?;
+        let opening = read_opening(&control).await?;
         let clock = Clock::new(opening.clock, self.config.speed, Instant::now());
         let live = Live::new(self.config.seed, self.config.shop_size(), opening);
         let connections = usize::from(self.config.connections);
@@ -140,7 +154,25 @@ impl Session<'_> {
             workers.spawn(worker.run(jobs, tell.clone()));
             lanes.push(lane);
         }
-        Ok((Dispatch::new(live, clock, Arc::clone(self.stats), lanes, done), workers))
+        Ok((control, Dispatch::new(live, clock, Arc::clone(self.stats), lanes, done), workers))
+    }
+}
+
+/// Ends a session. What Postgres does not commit in time, or cannot as it went away, is left undecided: the next start
+/// takes the tables as they are, so that is no reason to fail or to stay.
+async fn finish(dispatch: &mut Dispatch, workers: &mut JoinSet<Result<()>>) -> Result<()> {
+    match timeout(FINISH, dispatch.finish(workers)).await {
+        Ok(Err(error)) if error.is_transient() => {
+            tracing::warn!(error = %Chain(&error), "postgres went away while the shop was stopping");
+            Ok(())
+        }
+        Ok(result) => result,
+        Err(_) => {
+            dispatch.settle();
+            let undecided = dispatch.outstanding.len();
+            tracing::warn!(undecided, "postgres is too slow, the shop stops without waiting for the rest");
+            Ok(())
+        }
     }
 }
 
@@ -215,12 +247,14 @@ impl Dispatch {
     /// Lets the queued transactions finish.
     async fn finish(&mut self, workers: &mut JoinSet<Result<()>>) -> Result<()> {
         self.lanes.clear();
+        let mut result = Ok(());
         while let Some(ended) = workers.join_next().await {
-            ended.map_err(|_| Error::Generator)??;
+            let ended = ended.map_err(|_| Error::Generator).flatten();
+            result = result.and(ended);
         }
         self.settle();
         self.stats.roll();
-        Ok(())
+        result
     }
 }
 

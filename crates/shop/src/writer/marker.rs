@@ -16,7 +16,7 @@ const GENERATOR: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Marker {
-    generator: u32,
+    pub(super) generator: u32,
     pub(super) seed: u64,
     pub(super) size: Size,
     pub(super) days: u32,

@@ -11,6 +11,7 @@ mod schema;
 mod session;
 mod statements;
 mod stats;
+mod stored;
 mod types;
 mod worker;
 
@@ -18,3 +19,4 @@ pub use fill::{FillReport, Outcome, Progress, fill};
 pub use live::run_live;
 pub use schema::{apply_schema, table_sum};
 pub use stats::{LiveStats, Snapshot};
+pub use stored::{Stored, stored};
