@@ -152,7 +152,9 @@ async fn round(server: &PostgresServer) -> std::result::Result<(), Box<dyn std::
         .await?;
     let end: Lsn = end.parse()?;
     measure("backlog", &config, &client, &null, || null.has_reached(end)).await?;
-    client.execute("SELECT pg_drop_replication_slot($1)", &[&config.slot]).await?;
+    while client.execute("SELECT pg_drop_replication_slot($1)", &[&config.slot]).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use tidemart_change::{Item, Lsn, Op, SnapshotProgress};
 use tidemart_local::testing;
 
 use crate::{
-    kept::{Kept, name},
+    kept::{Inner, Kept, name},
     support::{Capture, Fixture, value},
 };
 
@@ -13,13 +13,23 @@ fn is_read(item: &Item) -> bool {
     matches!(item, Item::Change(change) if change.op == Op::Read)
 }
 
+/// Where the update of the second table stands.
+fn update(inner: &Inner) -> Option<Lsn> {
+    let mut changes = inner.batches.iter().flat_map(|batch| &batch.items);
+    changes.find_map(|item| match item {
+        Item::Change(change) if change.schema.table == name("b") => Some(change.commit_lsn),
+        _ => None,
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chunk_waits_for_what_was_delivered_before_it() {
     let server = testing::private_postgres().await;
-    let tables = "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 20); \
+    let tables = "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 100); \
                   CREATE TABLE b (id int PRIMARY KEY, v text); INSERT INTO b VALUES (1, 'old')";
     let mut fixture = Fixture::of(&server.create_database().await, tables).await;
-    fixture.config.limits.chunk_rows = 10;
+    // Each chunk goes out by itself, so that the snapshot is far from the second table when it is held up.
+    (fixture.config.limits.chunk_rows, fixture.config.limits.linger_ms) = (10, 0);
     let admin = Fixture::of(&server.admin(&fixture.config.database), "").await;
     // The snapshot is within the table before, and goes no further.
     let kept = Kept::new();
@@ -35,16 +45,11 @@ async fn a_chunk_waits_for_what_was_delivered_before_it() {
     admin.until("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
     assert_eq!(value(&fixture.client, "SELECT v FROM b").await.as_deref(), Some("old"), "not visible yet");
     kept.with(|inner| inner.stalled = false);
-    // Delivered, and the snapshot has had its chances since.
-    kept.until_true("the update", |inner| inner.progress("a") == Some(SnapshotProgress::Done)).await;
-    let update = kept.changes("b").first().map(|change| change.commit_lsn).unwrap_or(Lsn(u64::MAX));
+    let update = kept.until("the update", update).await;
+    // As many marks since as the rest of the snapshot would need.
     kept.until_true("more marks", |inner| {
-        let later = inner
-            .batches
-            .iter()
-            .filter_map(|batch| batch.position)
-            .filter(|position| position.commit_lsn > update);
-        later.count() > 5
+        let positions = inner.batches.iter().filter_map(|batch| batch.position);
+        positions.filter(|position| position.commit_lsn > update).count() > 15
     })
     .await;
     assert_eq!(kept.changes("b").iter().map(|change| change.op).collect::<Vec<_>>(), [Op::Update]);
