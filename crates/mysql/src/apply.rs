@@ -26,6 +26,8 @@ use crate::{
 
 /// Bytes around the statements of a packet.
 const PACKET_FRAME: usize = 1024;
+/// A packet has room for rows of this part of its size: SQL is longer than rows in memory, and marks repeat them.
+const ROWS_OF_PACKET: usize = 4;
 
 /// Applies batches over one connection; a process runs several, one for each member of the consumer group.
 ///
@@ -40,6 +42,8 @@ pub struct Applier {
     lanes: BTreeMap<TopicPartition, Lane>,
     replicas: Vec<Arc<Replica>>,
     packet: Packet,
+    /// The server's max_allowed_packet, once it is known.
+    max_allowed_packet: usize,
     attempts: Attempts,
 }
 
@@ -74,6 +78,7 @@ impl Applier {
             lanes: BTreeMap::new(),
             replicas: Vec::new(),
             packet,
+            max_allowed_packet: usize::MAX,
             attempts: Attempts::default(),
         })
     }
@@ -85,13 +90,13 @@ impl Applier {
 
     async fn session(&mut self) -> Result<Session> {
         match self.session.take() {
-            Some(session) if !session.is_stale() => Ok(session),
-            Some(session) => {
-                session.close().await;
-                Session::open(&self.config).await
-            }
-            None => Session::open(&self.config).await,
+            Some(session) if !session.is_stale() => return Ok(session),
+            Some(session) => session.close().await,
+            None => {}
         }
+        let session = Session::open(&self.config).await?;
+        self.max_allowed_packet = session.server.max_allowed_packet;
+        Ok(session)
     }
 
     /// Finds out which records are next in turn, and makes the tables that they need.
@@ -202,13 +207,14 @@ impl Applier {
         let steps: Vec<_> =
             parts.iter().map(|part| self.lanes[part.partition].step(part.partition, part.records)).collect();
         let mut session = self.session().await?;
-        let result = match self.fill_packet(&steps, &tables, session.server.max_allowed_packet) {
+        let result = match self.fill_packet(&steps, &tables) {
             Ok(()) => session.transact(&self.config, &self.packet, &tables).await,
             Err(refusal) => {
                 self.session = Some(session);
                 return Err(refusal.into());
             }
         };
+        self.packet.shrink(self.config.transaction_bytes);
         if let Err(fault) = result {
             session.close().await;
             return Err(fault);
@@ -222,18 +228,19 @@ impl Applier {
         &mut self,
         steps: &[Step<'_>],
         tables: &[TableChanges<'_>],
-        max_allowed_packet: usize,
     ) -> std::result::Result<(), Refusal> {
         let packet = &mut self.packet;
         packet.begin(steps);
         tables.iter().enumerate().try_for_each(|(number, changes)| packet.table(number, changes))?;
         packet.commit();
         let size = packet.sql.len() + PACKET_FRAME;
-        if size <= max_allowed_packet {
+        if size <= self.max_allowed_packet {
             return Ok(());
         }
         Err(Refusal::new(format!(
-            "a packet of {size} bytes is needed, max_allowed_packet is {max_allowed_packet}"
+            "a packet of {size} bytes is needed, max_allowed_packet is {}; run: SET GLOBAL max_allowed_packet = {}",
+            self.max_allowed_packet,
+            size.next_multiple_of(1 << 20)
         )))
     }
 
@@ -352,7 +359,8 @@ impl Destination for Applier {
     async fn write(&mut self, batch: &Self::Batch) -> Result<()> {
         self.retry_if_due()?;
         let (parts, stops) = self.plan(batch).await?;
-        for chunk in chunks(parts, self.config.transaction_bytes) {
+        let limit = self.config.transaction_bytes.min(self.max_allowed_packet / ROWS_OF_PACKET);
+        for chunk in chunks(parts, limit) {
             let free =
                 |part: &Part<'_>| self.lanes.get(part.partition).is_some_and(|lane| lane.retry_at.is_none());
             let chunk: Vec<_> = chunk.into_iter().filter(free).collect();

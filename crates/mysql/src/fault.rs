@@ -66,10 +66,14 @@ fn class(code: u16) -> Class {
         1020
         | 1021
         | 1030
+        | 1037
+        | 1038
         | 1040
+        | 1041
         | 1053
         | 1114
         | 1129
+        | 1135
         | 1154..=1161
         | 1180
         | 1181
@@ -86,6 +90,7 @@ fn class(code: u16) -> Class {
         | 1637
         | 1792
         | 1836
+        | 1878
         | 1927
         | 1969
         | 2006
@@ -93,6 +98,7 @@ fn class(code: u16) -> Class {
         | 3024
         | 3100
         | 3101
+        | 3168..=3170
         | 3572
         | 4031 => Class::Passing,
         1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 | 1698 | 1820 | 1862 => Class::Person,
@@ -185,7 +191,8 @@ fn meaning(code: u16) -> &'static str {
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => "access denied",
         1020 | 1205 | 1206 | 3572 => "row locked by somebody else for too long",
         1213 => "deadlock",
-        1021 | 1030 | 1114 => "disk full or failing",
+        1021 | 1030 | 1114 | 1878 => "disk full or failing",
+        1037 | 1038 | 1041 | 1135 => "server out of memory",
         1290 | 1792 | 1836 => "server is read-only",
         1053 | 1317 | 1927 | 2006 | 2013 | 4031 => "session ended by the server",
         1040 | 1203 | 1226 => "too many connections",

@@ -38,7 +38,8 @@ pub(crate) fn judge(checkpoint: &Checkpoint, record: &Record) -> Verdict {
     let stamp = &record.stamp;
     if let Some(epoch) = checkpoint.epoch.filter(|epoch| *epoch != stamp.epoch) {
         return Verdict::Hold(Refusal::new(format!(
-            "records are of epoch {}, the replica is of {epoch}; it needs a new snapshot",
+            "records are of epoch {}, the replica is of {epoch}; drop it and its rows in tidemart_tables and \
+             tidemart_checkpoints to take the new snapshot",
             stamp.epoch
         )));
     }
@@ -47,7 +48,7 @@ pub(crate) fn judge(checkpoint: &Checkpoint, record: &Record) -> Verdict {
         sequence if sequence < next => Verdict::Skip,
         sequence if sequence == next => Verdict::Apply,
         sequence => Verdict::Hold(Refusal::new(format!(
-            "sequences {next} to {} are missing in Kafka; the table needs a new snapshot",
+            "sequences {next} to {} are missing in Kafka; take a new snapshot of the table",
             sequence - 1
         ))),
     }

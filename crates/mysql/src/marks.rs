@@ -10,6 +10,7 @@ use tidemart_pipeline::{Error, Result};
 
 use crate::{
     dialect::quote_identifier,
+    fault::Refusal,
     names::{LONGEST_NAME, replica_name},
     types::Definition,
 };
@@ -72,17 +73,18 @@ pub(crate) struct MarkTable {
 }
 
 impl MarkTable {
-    pub(crate) fn new(rule: &MarkRule, schema: &TableSchema) -> Result<Self> {
-        let name = rule.table()?;
+    /// A rule that does not fit somebody's table of the same name stops that table alone.
+    pub(crate) fn new(rule: &MarkRule, schema: &TableSchema) -> std::result::Result<Self, Refusal> {
+        let name = rule.table().map_err(|error| Refusal::new(error.to_string()))?;
         let find = |column: &String| {
             schema.columns.iter().position(|other| other.name == *column).ok_or_else(|| {
-                Error::fatal(format!(
-                    "mart {} marks by {}.{column}, which does not exist",
+                Refusal::new(format!(
+                    "mart {} marks by {}.{column}, which does not exist; switch marts off for this database",
                     rule.mart, rule.source
                 ))
             })
         };
-        let columns = rule.columns.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let columns = rule.columns.iter().map(find).collect::<std::result::Result<Vec<_>, _>>()?;
         let quoted: Vec<_> = rule.columns.iter().map(|column| quote_identifier(column)).collect();
         let (table, list) = (quote_identifier(&name), quoted.join(","));
         Ok(Self {

@@ -194,7 +194,8 @@ fn fold<'a>(
 pub(crate) fn row_missing(replica: &Replica) -> Refusal {
     let table = &replica.schema.table;
     Refusal::new(format!(
-        "table {table}: row missing, a record updates a row that is not there and lacks columns"
+        "table {table}: row missing, a record updates a row that is not there and lacks columns; \
+         restore the row, or take a new snapshot of the table"
     ))
 }
 

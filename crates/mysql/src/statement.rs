@@ -74,6 +74,12 @@ impl Packet {
         }
     }
 
+    /// Gives back what a huge row has taken.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        self.sql.clear();
+        self.sql.shrink_to(bytes);
+    }
+
     pub(crate) fn commit(&mut self) {
         self.statement(Role::Frame, |sql| sql.extend_from_slice(b"COMMIT"));
     }

@@ -63,7 +63,8 @@ pub(crate) async fn ensure(
     let name = replica_name(&schema.table).map_err(Refusal::new)?;
     let types = definitions(schema).map_err(Refusal::new)?;
     let rules = rules.iter().filter(|rule| rule.source == schema.table);
-    let marks = rules.map(|rule| MarkTable::new(rule, schema)).collect::<Result<Vec<_>>>()?;
+    let marks =
+        rules.map(|rule| MarkTable::new(rule, schema)).collect::<std::result::Result<Vec<_>, Refusal>>()?;
     let replica = Replica::new(server.dialect, Arc::clone(schema), marks)?;
     if !claim(conn, server, schema, &name).await? {
         run_ddl(conn, &ddl(server.dialect, &replica, &types), schema).await?;

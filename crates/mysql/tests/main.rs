@@ -3,8 +3,20 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod locks;
+#[cfg(test)]
+mod marks;
+#[cfg(test)]
 mod preflight;
 #[cfg(test)]
 mod read;
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod zombie;

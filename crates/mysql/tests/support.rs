@@ -8,7 +8,7 @@ use tidemart_change::{
     RowBuilder, Stamp, TableName, TableSchema, TopicPartition, Value,
 };
 use tidemart_local::testing;
-use tidemart_mysql::{Applier, CheckpointStatus, Config, MarkRule};
+use tidemart_mysql::{Applier, CheckpointStatus, Config, Dialect, MarkRule};
 use tidemart_pipeline::Destination;
 
 pub(crate) const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
@@ -60,9 +60,25 @@ impl Target {
         execute(&self.config, sql).await;
     }
 
+    pub(crate) async fn is_mariadb(&self) -> bool {
+        let (conn, server) = tidemart_mysql::open(&self.config).await.unwrap();
+        conn.disconnect().await.unwrap();
+        server.dialect == Dialect::MariaDb
+    }
+
+    /// The collation of texts.
+    pub(crate) async fn collation(&self) -> String {
+        let dialect = if self.is_mariadb().await { Dialect::MariaDb } else { Dialect::MySql };
+        dialect.collation().to_owned()
+    }
+
     /// All rows, each value as text, `NULL` for NULL.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let mut conn = self.connect().await;
+        self.rows_as(&self.config, sql).await
+    }
+
+    pub(crate) async fn rows_as(&self, config: &Config, sql: &str) -> Vec<Vec<String>> {
+        let mut conn = tidemart_mysql::connect(config).await.unwrap();
         let rows: Vec<mysql_async::Row> =
             conn.query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         conn.disconnect().await.unwrap();

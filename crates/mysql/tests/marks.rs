@@ -1,0 +1,132 @@
+//! Marks: old and new values of the columns that decide a mart's groups, in the transaction of the rows.
+
+use tidemart_change::{Mark, TableName};
+use tidemart_mysql::MarkRule;
+use tidemart_pipeline::Destination;
+
+use crate::support::{Feed, apply, batch, on_both, simple};
+
+fn rule(mart: &str, columns: &[&str]) -> MarkRule {
+    MarkRule {
+        mart: mart.to_owned(),
+        source: TableName::new("public", "t"),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+    }
+}
+
+/// (key, a) of each mark, in no order that matters.
+fn pairs(rows: &[Vec<String>]) -> Vec<(&str, &str)> {
+    let mut pairs: Vec<_> = rows.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+fn keyed() -> std::sync::Arc<tidemart_change::TableSchema> {
+    use tidemart_change::ColumnType::{Integer, Text};
+    crate::support::schema("public.t", &[("k", Integer), ("a", Text), ("b", Text)], &["k"])
+}
+
+async fn found(target: &crate::support::Target, table: &str) -> Vec<Vec<String>> {
+    target.rows(&format!("SELECT k, a, `whole`, done, source_commit_us FROM {table} ORDER BY id")).await
+}
+
+#[tokio::test]
+async fn every_change_marks_what_was_and_what_is() {
+    on_both(async |target| {
+        let mut feed = Feed::complete(&keyed(), 0);
+        for key in ["1", "2", "3", "4", "5"] {
+            feed = feed.create(&[key, "old", "b"]);
+        }
+        let rules = [rule("m", &["k", "a"])];
+        let table = rules[0].table().unwrap();
+        assert_eq!(table, "tidemart_marks_m_t");
+        let mut applier = target.applier_with(&rules);
+        apply(&mut applier, &[&feed]).await;
+        assert_eq!(pairs(&found(&target, &table).await), ["1", "2", "3", "4", "5"].map(|key| (key, "old")));
+        target.execute(&format!("DELETE FROM {table}")).await;
+
+        let commit = 1_000_000 * (feed.sequence + 1);
+        let changes = Feed { records: vec![], ..feed }
+            .update(&["1", "new", "b"])
+            .update(&["2", "-", "only b"])
+            .delete(&["3", "-", "-"])
+            // A change of the key, and back.
+            .delete(&["4", "-", "-"])
+            .create(&["40", "moved", "b"])
+            // Twice in one batch: what was before it and what is after it.
+            .update(&["5", "between", "b"])
+            .update(&["5", "end", "b"])
+            // Comes and goes: no mark at all.
+            .create(&["6", "brief", "b"])
+            .delete(&["6", "-", "-"]);
+        applier.write(&batch([changes.part()])).await.unwrap();
+        let marks = found(&target, &table).await;
+        let expected = [
+            ("1", "new"),
+            ("1", "old"),
+            ("2", "old"),
+            ("2", "old"),
+            ("3", "old"),
+            ("4", "old"),
+            ("40", "moved"),
+            ("5", "end"),
+            ("5", "old"),
+        ];
+        assert_eq!(pairs(&marks), expected);
+        for mark in &marks {
+            assert_eq!(mark[2..], ["0".to_owned(), "0".to_owned(), commit.to_string()]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_of_a_snapshot_leave_one_mark_for_everything() {
+    on_both(async |target| {
+        let feed = Feed::new(&keyed(), 0)
+            .mark(Mark::SnapshotBegin)
+            .read(&["1", "a", "b"])
+            .read(&["2", "a", "b"])
+            .read(&["3", "a", "b"])
+            .update(&["3", "c", "b"]);
+        let rules = [rule("m", &["k", "a"]), rule("n", &["k"])];
+        apply(&mut target.applier_with(&rules), &[&feed]).await;
+        let marks = found(&target, "tidemart_marks_m_t").await;
+        let whole: Vec<_> = marks.iter().filter(|mark| mark[2] == "1").collect();
+        assert_eq!((whole.len(), &*whole[0][0], &*whole[0][1]), (1, "NULL", "NULL"));
+        // The row that was updated as well is marked by itself.
+        assert_eq!(marks.len(), 2);
+        assert_eq!(target.rows("SELECT COUNT(*) FROM tidemart_marks_n_t WHERE `whole`").await, [["1"]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_fails_marks_nothing() {
+    on_both(async |target| {
+        let feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]);
+        let rules = [rule("m", &["k", "a"])];
+        let (mut first, mut second) = (target.applier_with(&rules), target.applier_with(&rules));
+        let scope = vec![feed.partition.clone()];
+        first.resume(&scope).await.unwrap();
+        second.resume(&scope).await.unwrap();
+        first.write(&batch([feed.part()])).await.unwrap();
+        second.write(&batch([feed.part()])).await.unwrap_err();
+        assert_eq!(found(&target, "tidemart_marks_m_t").await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_fit_stops_its_table_alone() {
+    on_both(async |target| {
+        let feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]);
+        let other = Feed::complete(&simple("public.other"), 0).create(&["1", "a", "b"]);
+        let mut applier = target.applier_with(&[rule("m", &["k", "nothing"])]);
+        apply(&mut applier, &[&feed, &other]).await;
+        let reason = target.held(&feed.partition).await;
+        assert!(reason.contains("mart m marks by public.t.nothing"), "{reason}");
+        assert_eq!(target.rows("SELECT id FROM other").await, [["1"]]);
+    })
+    .await;
+}

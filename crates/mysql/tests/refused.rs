@@ -1,0 +1,225 @@
+//! Tables that are not ours to write, and values that MySQL cannot have: their partition is held and says why, all
+//! others go on.
+
+use std::sync::Arc;
+
+use tidemart_change::{Column, ColumnType, TableSchema, schema::NumericShape};
+use tidemart_pipeline::Destination;
+
+use crate::support::{Feed, Target, apply, batch, on_both, schema, simple};
+
+/// A feed of this table is held for a reason with these words; a feed of another table in the same batch is not.
+async fn check_held(target: &Target, feed: &Feed, words: &[&str]) {
+    let other = Feed::complete(&simple("public.other"), 0).create(&["1", "a", "b"]);
+    let mut applier = target.applier();
+    apply(&mut applier, &[feed, &other]).await;
+    let reason = target.held(&feed.partition).await;
+    assert!(words.iter().all(|word| reason.contains(word)), "{words:?}: {reason:?}");
+    assert_eq!(target.rows("SELECT id FROM other").await, [["1"]]);
+    assert_eq!(target.held(&other.partition).await, "");
+    target.execute("DROP TABLE other; DELETE FROM tidemart_tables; DELETE FROM tidemart_checkpoints").await;
+}
+
+const COLUMNS: &str = "id INT NOT NULL PRIMARY KEY, a LONGTEXT COLLATE {c}, b LONGTEXT COLLATE {c}";
+
+#[tokio::test]
+async fn existing_tables_of_another_make_are_refused() {
+    const CASES: [(&str, &str); 10] = [
+        ("CREATE TABLE t ({}, UNIQUE INDEX u (a(20)))", "unique index u"),
+        ("CREATE TABLE t ({}, FOREIGN KEY f (id) REFERENCES parent (id))", "foreign key"),
+        (
+            "CREATE TABLE t ({}); CREATE TABLE child (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES t (id))",
+            "foreign key",
+        ),
+        ("CREATE TABLE t ({}); CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET @x = 1", "trigger g"),
+        ("CREATE TABLE t ({}) ENGINE = MyISAM", "engine MyISAM"),
+        ("CREATE TABLE t ({}, extra INT)", "column extra is not the source's"),
+        ("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, a LONGTEXT COLLATE {c})", "column b is missing"),
+        (
+            "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, a LONGTEXT COLLATE {c}, b LONGTEXT COLLATE {c})",
+            "column id is bigint",
+        ),
+        (
+            "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, a LONGTEXT COLLATE {c}, b LONGTEXT COLLATE utf8mb4_general_ci)",
+            "column b is longtext COLLATE utf8mb4_general_ci",
+        ),
+        (
+            "CREATE TABLE t (id INT NOT NULL, a LONGTEXT COLLATE {c}, b LONGTEXT COLLATE {c})",
+            "primary key is not the source's key",
+        ),
+    ];
+    on_both(async |target| {
+        let collation = target.collation().await;
+        target.applier().resume(&Vec::new()).await.unwrap();
+        target.execute("CREATE TABLE parent (id INT PRIMARY KEY)").await;
+        let feed = Feed::complete(&simple("public.t"), 0).create(&["1", "a", "b"]);
+        for (ddl, reason) in CASES {
+            let ddl = ddl.replace("{}", COLUMNS).replace("{c}", &collation);
+            // A trigger needs more than our account has where the server writes a binary log.
+            target.administrate(&ddl).await;
+            check_held(&target, &feed, &["replica t of public.t is refused", reason]).await;
+            assert!(target.rows("SELECT * FROM t").await.is_empty());
+            target.execute("DROP TABLE IF EXISTS child; DROP TABLE t").await;
+        }
+        target.execute("CREATE VIEW t AS SELECT * FROM parent").await;
+        check_held(&target, &feed, &["replica t of public.t is refused"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_existing_table_of_our_make_is_taken_with_its_indexes() {
+    on_both(async |target| {
+        let ddl = format!("CREATE TABLE t ({COLUMNS}, INDEX i (a(20)))");
+        target.execute(&ddl.replace("{c}", &target.collation().await)).await;
+        let feed = Feed::complete(&simple("public.t"), 0).create(&["1", "a", "b"]);
+        apply(&mut target.applier(), &[&feed]).await;
+        assert_eq!(target.held(&feed.partition).await, "");
+        assert_eq!(target.rows("SELECT id FROM t").await, [["1"]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_mysql_cannot_have_is_refused_by_name() {
+    let wide = ColumnType::Numeric(Some(NumericShape { precision: 70, scale: 2 }));
+    let long = "n".repeat(63);
+    let cases = [
+        (schema("public.t", &[("id", ColumnType::Integer), ("wide", wide)], &["id"]), "column public.t.wide"),
+        (schema("public.t", &[("f", ColumnType::Double)], &["f"]), "column public.t.f"),
+        (
+            schema("public.t", &[("id", ColumnType::Integer), ("ID", ColumnType::Integer)], &["id"]),
+            "upper and lower case",
+        ),
+        (
+            schema(&format!("s.{long}"), &[("id", ColumnType::Integer)], &["id"]),
+            "longer than the 64 characters",
+        ),
+        (schema("public.tidemart_x", &[("id", ColumnType::Integer)], &["id"]), "are our own"),
+    ];
+    on_both(async |target| {
+        for (schema, reason) in &cases {
+            let values = vec!["1"; schema.columns.len()];
+            check_held(&target, &Feed::complete(schema, 0).create(&values), &[reason]).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_tables_do_not_share_a_replica() {
+    on_both(async |target| {
+        let first = Feed::complete(&simple("s.t"), 0).create(&["1", "a", "b"]);
+        apply(&mut target.applier(), &[&first]).await;
+        let second = Feed::complete(&simple("public.s__t"), 0).create(&["2", "a", "b"]);
+        check_held(&target, &second, &["s__t is already the replica of s.t"]).await;
+    })
+    .await;
+}
+
+fn with_column(schema: &TableSchema) -> Arc<TableSchema> {
+    let mut schema = schema.clone();
+    schema.version = 2;
+    schema.columns.push(Column { name: "c".to_owned(), column_type: ColumnType::Text, nullable: true });
+    Arc::new(schema)
+}
+
+#[tokio::test]
+async fn a_change_of_shape_holds_the_table_after_all_that_came_before() {
+    on_both(async |target| {
+        let t = simple("public.t");
+        let old = Feed::complete(&t, 0).create(&["1", "a", "b"]);
+        let changed = Feed { schema: with_column(&t), ..old }.create(&["2", "a", "b", "c"]);
+        check_held(&target, &changed, &["public.t", "version 2", "another shape", "sequence 4"]).await;
+        assert_eq!(target.rows("SELECT id FROM t").await, [["1"]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_replica_is_not_made_anew_quietly() {
+    on_both(async |target| {
+        let feed = Feed::complete(&simple("public.t"), 0).create(&["1", "a", "b"]);
+        apply(&mut target.applier(), &[&feed]).await;
+        target.execute("DROP TABLE t").await;
+        let mut applier = target.applier();
+        let later = Feed { records: vec![], ..feed }.create(&["2", "a", "b"]);
+        apply(&mut applier, &[&later]).await;
+        let reason = target.held(&later.partition).await;
+        assert!(reason.contains("it was dropped"), "{reason}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_refused_for_its_data_holds_its_partition_and_no_other() {
+    let d = schema("public.d", &[("id", ColumnType::Integer), ("d", ColumnType::Date)], &["id"]);
+    let k = schema("public.k", &[("k", ColumnType::Text)], &["k"]);
+    let long = "k".repeat(800);
+    let cases = [
+        (
+            Feed::complete(&d, 0).create(&["1", "2024-01-01"]).create(&["2", "infinity"]).create(&["3", "~"]),
+            "column public.d.d",
+            4,
+        ),
+        (
+            Feed::complete(&k, 0).create(&["a"]).create(&[&long]).create(&["b"]),
+            "column public.k.k: too long",
+            4,
+        ),
+    ];
+    on_both(async |target| {
+        for (feed, reason, sequence) in &cases {
+            let name = &feed.schema.table.name;
+            let mut applier = target.applier();
+            apply(&mut applier, &[feed]).await;
+            let checkpoint = target.checkpoint(&feed.partition).await;
+            let held = checkpoint.held.unwrap().0;
+            assert!(held.contains(reason) && held.ends_with(&format!("sequence {sequence}")), "{held}");
+            assert!(!held.contains("infinity") && !held.contains("kkk"), "{held}");
+            assert_eq!(checkpoint.checkpoint.sequence, sequence - 1);
+            assert_eq!(target.rows(&format!("SELECT * FROM {name}")).await.len(), 1);
+            check_held(&target, feed, &[reason]).await;
+            target.execute(&format!("DROP TABLE {name}")).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_larger_than_a_packet_is_held_and_smaller_ones_are_split() {
+    on_both(async |mut target| {
+        target.config.transaction_bytes = 1 << 16;
+        let t = simple("public.t");
+        let text = "x".repeat(50_000);
+        let mut many = Feed::complete(&t, 0);
+        for id in 0..20 {
+            many = many.create(&[&id.to_string(), &text, "'"]);
+        }
+        let mut applier = target.applier();
+        apply(&mut applier, &[&many]).await;
+        assert_eq!(target.rows("SELECT COUNT(*) FROM t").await, [["20"]]);
+        let huge = Feed::complete(&simple("public.h"), 0).create(&["1", &"'".repeat(40 << 20), "b"]);
+        drop(applier);
+        check_held(&target, &huge, &["SET GLOBAL max_allowed_packet"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_partition_goes_on_when_the_reason_is_gone() {
+    on_both(async |target| {
+        let t = simple("public.t");
+        let feed = Feed::complete(&t, 0).create(&["1", "a", "b"]);
+        target.execute("CREATE TABLE t (id INT)").await;
+        let mut applier = target.applier();
+        apply(&mut applier, &[&feed]).await;
+        assert!(target.held(&feed.partition).await.contains("refused"));
+        target.execute("DROP TABLE t").await;
+        applier.resume(&vec![feed.partition.clone()]).await.unwrap();
+        applier.write(&batch([feed.part()])).await.unwrap();
+        assert_eq!(target.held(&feed.partition).await, "");
+        assert_eq!(target.rows("SELECT id FROM t").await, [["1"]]);
+    })
+    .await;
+}
