@@ -30,13 +30,13 @@ Examples:
   tidemart consumer                        your Kafka to your MySQL, settings in ./tidemart.toml
   tidemart verify                          compare both while they are being written
 
-Settings: ./tidemart.toml or --config; each can be overridden by TIDEMART_<SECTION>_<KEY>, for example
+Settings: --config, or ./tidemart.toml, or the file that `tidemart up` wrote to its data folder; each can be overridden by TIDEMART_<SECTION>_<KEY>, for example
 TIDEMART_POSTGRES_PASSWORD. Exit codes: 0 done, 1 failed or different, 2 wrong usage.";
 
 /// Where the settings are.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Settings file; without it ./tidemart.toml where there is one
+    /// Settings file; without it ./tidemart.toml, or else the one that `tidemart up` wrote
     #[arg(long, global = true, env = "TIDEMART_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -56,10 +56,6 @@ pub enum Command {
     Capture(commands::capture::Args),
     /// Keep MySQL up to date with Kafka
     Consumer(commands::consumer::Args),
-    /// Refresh, list and check the marts
-    Marts(commands::marts::Args),
-    /// Compare Postgres with MySQL, and the marts with a rebuild, while everything runs
-    Verify(commands::verify::Args),
     /// Say how fast everything moves and how far behind it is
     Status(commands::status::Args),
     /// Prepare MySQL and check all servers

@@ -1,6 +1,6 @@
 //! Settings: one `tidemart.toml`, overridden by the environment; each crate owns its section.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -8,8 +8,8 @@ use toml::Table;
 
 use crate::{args::Settings, env};
 
-/// The settings file that is read where none is named.
-const DEFAULT_FILE: &str = "tidemart.toml";
+/// The settings file that is read where none is named; `up` writes one of this name, too.
+pub const DEFAULT_FILE: &str = "tidemart.toml";
 /// The version of the file's layout that this program writes and reads.
 pub const VERSION: u32 = 1;
 
@@ -70,7 +70,7 @@ impl Config {
     /// # Errors
     /// A missing or unreadable file, a wrong key, type or value; each names where.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
-        let path = settings.config.clone().or_else(|| Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into()));
+        let path = settings.config.clone().or_else(found_file);
         let origin = path.as_deref().map_or("the environment".to_owned(), |path| path.display().to_string());
         let mut table = path.map_or_else(|| Ok(Table::new()), |path| read(&path))?;
         env::apply(&mut table, std::env::vars())?;
@@ -121,12 +121,63 @@ impl Config {
     }
 }
 
+/// The file here, or else the one that `tidemart up` wrote to its default data folder.
+fn found_file() -> Option<PathBuf> {
+    let places = [PathBuf::from(DEFAULT_FILE), tidemart_local::DataFolder::default_path().join(DEFAULT_FILE)];
+    places.into_iter().find(|path| path.exists())
+}
+
 fn missing(section: &str, key: &str) -> String {
     let variable = format!("TIDEMART_{}_{}", section.to_uppercase(), key.to_uppercase());
-    format!("no [{section}] in the settings: write it to {DEFAULT_FILE}, name a file by --config, or set {variable}")
+    format!(
+        "no [{section}] in the settings: write it to {DEFAULT_FILE}, name a file by --config, or set {variable}"
+    )
 }
 
 fn read(path: &PathBuf) -> anyhow::Result<Table> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     text.parse().with_context(|| format!("{} is not TOML", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> anyhow::Result<Config> {
+        let config: Config = toml::from_str(text)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn the_example_holds_the_defaults() {
+        let example = settings(include_str!("../../../tidemart.example.toml")).unwrap();
+        assert_eq!(example.kafka, Some(tidemart_kafka::Config::default()));
+        assert_eq!(example.shop, tidemart_shop::Config::default());
+        let (postgres, default) = (example.postgres.unwrap(), tidemart_postgres::Config::default());
+        assert_eq!(
+            (postgres.port, postgres.slot, postgres.tables),
+            (default.port, default.slot, default.tables)
+        );
+        assert_eq!(postgres.limits, default.limits);
+        assert_eq!(
+            (example.consumer.lanes, example.marts.interval_ms),
+            (Consumer::default().lanes, Marts::default().interval_ms)
+        );
+    }
+
+    #[test]
+    fn keys_and_types_that_are_wrong_are_named() {
+        for (text, named) in [
+            ("[postgres]\nhots = 'x'", "hots"),
+            ("[kafka]\npartitions = 'two'", "partitions"),
+            ("[marts]\ninterval_ms = 1", "marts.interval_ms"),
+            ("[consumer]\nlanes = 0", "consumer.lanes"),
+            ("[nonsense]", "nonsense"),
+            ("version = 2", "version is 2"),
+        ] {
+            let error = settings(text).unwrap_err();
+            assert!(format!("{error:#}").contains(named), "{error:#}");
+        }
+    }
 }

@@ -7,8 +7,17 @@ use toml::{Table, Value};
 const PREFIX: &str = "TIDEMART_";
 
 /// Variables that are options of the command line or belong to the local servers.
-const NOT_SETTINGS: [&str; 9] =
-    ["CONFIG", "LOG", "LOG_FORMAT", "DATA", "CACHE", "FAILPOINT", "FAILPOINT_NTH", "FAILPOINT_REPORT", "TEST_SEED"];
+const NOT_SETTINGS: [&str; 9] = [
+    "CONFIG",
+    "LOG",
+    "LOG_FORMAT",
+    "DATA",
+    "CACHE",
+    "FAILPOINT",
+    "FAILPOINT_NTH",
+    "FAILPOINT_REPORT",
+    "TEST_SEED",
+];
 
 /// Keys whose value is text even where it looks like a number or a truth value.
 const TEXTS: [&str; 10] = [
@@ -23,6 +32,19 @@ const TEXTS: [&str; 10] = [
     "group",
     "retention",
 ];
+
+/// Arms the failpoint that a crash test names: `TIDEMART_FAILPOINT`, reached for the `TIDEMART_FAILPOINT_NTH` time,
+/// says so in the file `TIDEMART_FAILPOINT_REPORT`.
+#[cfg(debug_assertions)]
+pub fn arm_failpoint(variables: impl Iterator<Item = (String, String)>) {
+    let mut variables = variables.collect::<std::collections::HashMap<_, _>>();
+    let mut take = |name: &str| variables.remove(&format!("{PREFIX}{name}"));
+    let (point, nth, report) = (take("FAILPOINT"), take("FAILPOINT_NTH"), take("FAILPOINT_REPORT"));
+    if let (Some(point), Some(report)) = (point, report) {
+        let nth = nth.and_then(|text| text.parse().ok()).unwrap_or(1);
+        tidemart_pipeline::failpoint::arm(point, nth, report);
+    }
+}
 
 /// Puts the variables over the settings of the file.
 ///

@@ -1,10 +1,13 @@
 //! `tidemart`: an online shop's full data cycle, and the replication engine below it.
 
+#![expect(unreachable_pub, reason = "in a binary, pub says what a module offers to the others")]
+
 mod args;
 mod commands;
 mod config;
 mod env;
 mod shutdown;
+mod status;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -14,6 +17,8 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     telemetry::init(&cli.telemetry);
+    #[cfg(debug_assertions)]
+    env::arm_failpoint(std::env::vars());
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -35,7 +35,11 @@ fn wrong_settings_are_named() {
     assert_says(&run(&["capture"], "[postgres]\nport = 'x'"), 1, &["port", "tidemart.toml"]);
     assert_says(&run(&["capture"], "[postgres\n"), 1, &["TOML"]);
     assert_says(&run(&["capture"], "[shop]\nrate = -1.0"), 1, &["rate"]);
-    assert_says(&run(&["consumer"], "[kafka]\nbootstrap = 'x:1'\nprefix = 'x'"), 1, &["[mysql]", "TIDEMART_MYSQL_HOST"]);
+    assert_says(
+        &run(&["consumer"], "[kafka]\nbootstrap = 'x:1'\nprefix = 'x'"),
+        1,
+        &["[mysql]", "TIDEMART_MYSQL_HOST"],
+    );
     assert_says(&run(&["capture"], "version = 9"), 1, &["version is 9"]);
 }
 
@@ -69,10 +73,19 @@ async fn servers_that_are_not_fit_say_why() {
     cycle.write_settings("");
     assert_says(&cycle.run(&["capture"]), 1, &["password"]);
     cycle.source.password = password;
-    cycle.postgres().await.batch_execute("CREATE TABLE keyless (a int); CREATE TABLE good (a int PRIMARY KEY)").await.unwrap();
+    cycle
+        .postgres()
+        .await
+        .batch_execute("CREATE TABLE keyless (a int); CREATE TABLE good (a int PRIMARY KEY)")
+        .await
+        .unwrap();
     cycle.write_settings("");
     let text = std::fs::read_to_string(&cycle.settings).unwrap();
-    std::fs::write(&cycle.settings, text.replace("[kafka]", "tables = { include = [\"public.keyless\"] }\n[kafka]")).unwrap();
+    std::fs::write(
+        &cycle.settings,
+        text.replace("[kafka]", "tables = { include = [\"public.keyless\"] }\n[kafka]"),
+    )
+    .unwrap();
     assert_says(&cycle.run(&["capture"]), 1, &["public.keyless", "PRIMARY KEY"]);
     cycle.target.password = "wrong".to_owned();
     cycle.write_settings("");

@@ -17,7 +17,8 @@ async fn check(target: Target) {
     let before = lanes(&other.text());
     paused.signal(Signal::SIGSTOP);
     workload.run(150).await;
-    wait_for("the other consumer to take over", || lanes(&other.text()) > before || !other.is_running()).await;
+    wait_for("the other consumer to take over", || lanes(&other.text()) > before || !other.is_running())
+        .await;
     cycle.assert_equal();
     paused.signal(Signal::SIGCONT);
     workload.run(50).await;

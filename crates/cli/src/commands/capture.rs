@@ -1,7 +1,7 @@
 //! `tidemart capture`: Postgres to Kafka.
 
 use tidemart_kafka::Writer;
-use tidemart_postgres::Capture;
+use tidemart_postgres::Source;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -46,8 +46,8 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
         info!("servers and tables are fit for capture");
         return Ok(());
     }
-    let mut source = Capture::new(postgres.clone())?;
-    let mut destination = Writer::new(kafka.clone(), &postgres.slot)?;
+    let mut source = Source::new(postgres.clone());
+    let mut destination = Writer::new(kafka.clone(), &postgres.database, &postgres.slot);
     tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await?;
     Ok(())
 }

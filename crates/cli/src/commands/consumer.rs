@@ -57,7 +57,7 @@ fn lane(
     config: &Config,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = tidemart_pipeline::Result<()>> + use<>> {
-    let rules = if config.marts.enabled { tidemart_marts::mark_rules() } else { Vec::new() };
+    let rules = Vec::new();
     let mut source = Reader::new(config.kafka()?.clone())?;
     let mut destination = Applier::new(config.mysql()?.clone(), rules)?;
     Ok(async move { tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await })

@@ -1,8 +1,17 @@
 //! `tidemart producer`: the shop's application, and the capture of what it writes.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
-use tidemart_shop::{Connection, LiveStats, Shop};
+use tidemart_shop::{
+    Connection, Timestamp,
+    writer::{LiveStats, Outcome, Progress, fill, run_live},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -42,6 +51,9 @@ Examples:
 
 The size of the history is set in [shop]: size = \"tiny\" | \"small\" | \"medium\" | \"large\", history_days, seed.";
 
+/// Seconds between two lines about the fill.
+const TELL_S: u64 = 5;
+
 /// Runs until the shutdown.
 ///
 /// # Errors
@@ -52,21 +64,38 @@ pub async fn run(args: Args, mut config: Config, shutdown: CancellationToken) ->
     shop.seed = args.seed.unwrap_or(shop.seed);
     shop.speed = args.speed.unwrap_or(shop.speed);
     shop.validate()?;
-    tidemart_postgres::check_reachable(config.postgres()?).await?;
-    let shop = Shop::new(config.shop.clone(), connection(&config)?)?;
-    let report = shop.fill(|_| ()).await?;
-    info!(rows = report.rows, already_there = report.skipped, "history");
+    let connection = connection(&config)?;
+    let report = fill(&connection, &config.shop, Timestamp::now(), tell(Instant::now())).await?;
+    info!(
+        rows = report.rows.iter().sum::<u64>(),
+        already_there = report.outcome == Outcome::AlreadyFilled,
+        "history"
+    );
     if args.fill_only {
         return Ok(());
     }
-    let stats = Arc::new(LiveStats::default());
-    let live = shop.run_live(stats, shutdown.clone().cancelled_owned());
+    let live = run_live(&connection, &config.shop, shutdown.cancelled(), Arc::new(LiveStats::default()));
+    let live = async { live.await.map_err(anyhow::Error::from) };
     if args.shop_only {
-        return Ok(live.await?);
+        return live.await;
     }
     let capture = capture::run(capture::Args::default(), &config, shutdown.clone());
-    tokio::try_join!(async { live.await.map_err(anyhow::Error::from) }, capture)?;
+    tokio::try_join!(live, capture)?;
     Ok(())
+}
+
+/// Logs how far the fill is, every few seconds.
+fn tell(begun: Instant) -> impl Fn(Progress) + Send + Sync {
+    let next = AtomicU64::new(TELL_S);
+    move |progress| {
+        let seconds = begun.elapsed().as_secs();
+        let due = next.load(Ordering::Relaxed);
+        if seconds >= due
+            && next.compare_exchange(due, seconds + TELL_S, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            info!(rows = progress.rows, expected = progress.expected, "filling the shop with history");
+        }
+    }
 }
 
 /// The shop writes where the capture reads.

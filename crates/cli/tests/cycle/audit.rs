@@ -72,7 +72,10 @@ pub fn assert_envelopes(records: &[Printed]) {
         assert!(["r", "c", "u", "d"].contains(&operation), "{value}");
         assert_eq!(value["after"].is_null(), operation == "d", "{value}");
         let source = &value["source"];
-        assert_eq!((source["connector"].as_str(), source["schema"].as_str()), (Some("postgresql"), Some("public")));
+        assert_eq!(
+            (source["connector"].as_str(), source["schema"].as_str()),
+            (Some("postgresql"), Some("public"))
+        );
         assert!(source["lsn"].is_u64() && source["ts_ms"].is_i64() && value["ts_ms"].is_i64(), "{value}");
     }
 }

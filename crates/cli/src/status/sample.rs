@@ -1,0 +1,164 @@
+//! What a status is made of.
+
+use serde::Serialize;
+
+/// Everything at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The shop's (or anybody's) database.
+    pub source: Part<Source>,
+    /// First hop: Postgres to Kafka.
+    pub capture: Part<Capture>,
+    /// Second hop: Kafka to MySQL.
+    pub consumer: Part<Consumer>,
+    /// The marts; empty where none are kept.
+    pub marts: Part<Vec<Mart>>,
+}
+
+/// A part of the cycle, or why nothing is known of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part<T> {
+    /// What was found.
+    Known(T),
+    /// Why it could not be asked.
+    Unknown(String),
+}
+
+impl<T> Part<T> {
+    /// What was found, if anything.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(part) => Some(part),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// Why nothing was found.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(problem) => Some(problem),
+        }
+    }
+}
+
+/// The source database.
+#[derive(Clone, Debug, Serialize)]
+pub struct Source {
+    /// Commits in the database; `None` for the first look.
+    pub transactions_per_s: Option<f64>,
+}
+
+/// The first hop.
+#[derive(Clone, Debug, Serialize)]
+pub struct Capture {
+    /// Whether a capture reads from the slot; `None` before one first did.
+    pub active: Option<bool>,
+    /// Records published; `None` for the first look.
+    pub events_per_s: Option<f64>,
+    /// Log that is written but not yet published.
+    pub lag_bytes: u64,
+    /// Age of the oldest commit that may not be published yet; 0 when everything is.
+    pub lag_s: f64,
+    /// Log that Postgres keeps for the slot.
+    pub slot_bytes: u64,
+    /// `reserved`, `extended`, `unreserved` (in danger) or `lost`; empty without a slot.
+    pub wal_status: String,
+    /// The captured tables.
+    pub tables: Vec<Table>,
+}
+
+/// A captured table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Table {
+    /// `schema.name`.
+    pub name: String,
+    /// Records published.
+    pub published: u64,
+    /// Records of them that are applied in MySQL.
+    pub applied: u64,
+    /// Whether the whole table has been read once.
+    pub snapshot_done: bool,
+    /// Why the capture has stopped it.
+    pub stopped: Option<String>,
+    /// Why the consumer holds partitions of it.
+    pub held: Vec<String>,
+}
+
+/// The second hop.
+#[derive(Clone, Debug, Serialize)]
+pub struct Consumer {
+    /// Records applied; `None` for the first look.
+    pub events_per_s: Option<f64>,
+    /// Records that are published and not yet applied; `None` when the published ones are not known.
+    pub lag_events: Option<u64>,
+    /// Age of the oldest commit that waits in Kafka; 0 when none does.
+    pub lag_s: f64,
+}
+
+/// A mart.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mart {
+    /// Its name.
+    pub name: String,
+    /// Rows it has; `None` before it was first built.
+    pub rows: Option<u64>,
+    /// How old the oldest change is that it does not show yet; 0 when it shows everything that is in the replica.
+    pub freshness_s: Option<f64>,
+    /// Changes that wait to be shown.
+    pub pending: u64,
+    /// What the last data tests said, where they failed.
+    pub failed: Option<String>,
+}
+
+impl Status {
+    /// Everything that a person should look at.
+    pub fn problems(&self) -> Vec<String> {
+        let unknown = [
+            ("Postgres", self.source.problem()),
+            ("capture", self.capture.problem()),
+            ("consumer", self.consumer.problem()),
+            ("marts", self.marts.problem()),
+        ];
+        // One server that is away makes several parts unknown; it is said once.
+        let mut said = std::collections::BTreeSet::new();
+        let unknown = unknown.into_iter().filter_map(|(name, problem)| problem.map(|text| (name, text)));
+        let mut problems: Vec<_> = unknown
+            .filter(|(_, text)| said.insert(*text))
+            .map(|(name, text)| format!("{name}: {text}"))
+            .collect();
+        if let Some(capture) = self.capture.known() {
+            problems.extend(capture.problems());
+        }
+        let failed = self.marts.known().into_iter().flatten();
+        problems.extend(
+            failed.filter_map(|mart| mart.failed.as_ref().map(|text| format!("mart {}: {text}", mart.name))),
+        );
+        problems
+    }
+}
+
+impl Capture {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        match self.active {
+            None => problems.push("capture: never started; run `tidemart capture`".to_owned()),
+            Some(false) => problems.push("capture: not running; run `tidemart capture`".to_owned()),
+            Some(true) => {}
+        }
+        if matches!(self.wal_status.as_str(), "unreserved" | "lost") {
+            problems.push(format!("capture: the replication slot is {}", self.wal_status));
+        }
+        for table in &self.tables {
+            problems.extend(
+                table.stopped.iter().map(|reason| format!("table {} is stopped: {reason}", table.name)),
+            );
+            problems
+                .extend(table.held.iter().map(|reason| format!("table {} is held: {reason}", table.name)));
+        }
+        problems
+    }
+}

@@ -1,0 +1,208 @@
+//! Looks at all servers at once, over connections of its own that last from one look to the next.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tidemart_change::TopicPartition;
+use tidemart_kafka::{Watch, state::Positions, topics};
+use tidemart_mysql::CheckpointStatus;
+use tidemart_pipeline::error::chain;
+use tidemart_postgres::{Lag, Monitor};
+
+use super::{
+    Capture, Consumer, Mart, Part, Source, Status, Table,
+    rates::{LogClock, Rate},
+};
+use crate::config::Config;
+
+/// How long one server may take to answer before the look goes on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See [`Sampler::sample`].
+pub struct Sampler {
+    postgres: Monitor,
+    kafka: Watch,
+    mysql: Target,
+    prefix: String,
+    commits: Rate,
+    published: Rate,
+    applied: Rate,
+    log: LogClock,
+}
+
+/// The connection to MySQL.
+struct Target {
+    config: tidemart_mysql::Config,
+    marts: bool,
+    conn: Option<tidemart_mysql::Conn>,
+}
+
+/// What one look found, server by server.
+struct Found {
+    now: Instant,
+    at_us: i64,
+    postgres: Result<Lag, String>,
+    kafka: Result<Positions, String>,
+    mysql: Result<(Vec<CheckpointStatus>, Vec<Mart>), String>,
+}
+
+impl Sampler {
+    /// Connects with the first look.
+    ///
+    /// # Errors
+    /// Settings that lack a section.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let mysql = Target { config: config.mysql()?.clone(), marts: config.marts.enabled, conn: None };
+        let kafka = config.kafka()?;
+        Ok(Self {
+            postgres: Monitor::new(config.postgres()?.clone()),
+            kafka: Watch::new(kafka.clone()),
+            mysql,
+            prefix: kafka.prefix.clone(),
+            commits: Rate::default(),
+            published: Rate::default(),
+            applied: Rate::default(),
+            log: LogClock::default(),
+        })
+    }
+
+    /// The state now; rates are since the last look. A server that does not answer makes its part unknown.
+    pub async fn sample(&mut self) -> Status {
+        let (postgres, kafka, mysql) = tokio::join!(
+            answer(self.postgres.lag()),
+            answer(self.kafka.positions()),
+            answer(self.mysql.read()),
+        );
+        let now = Instant::now();
+        let at_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_micros() as i64);
+        let found = Found { now, at_us, postgres, kafka, mysql };
+        if let Ok(lag) = &found.postgres {
+            self.log.saw(now, lag.current_lsn);
+        }
+        Status {
+            at_ms: at_us / 1000,
+            source: self.source(&found),
+            capture: self.capture(&found),
+            consumer: self.consumer(&found),
+            marts: found.mysql.map_or_else(Part::Unknown, |(_, marts)| Part::Known(marts)),
+        }
+    }
+
+    fn source(&mut self, found: &Found) -> Part<Source> {
+        match &found.postgres {
+            Ok(lag) => {
+                let commits = u64::try_from(lag.commits).unwrap_or(0);
+                Part::Known(Source { transactions_per_s: self.commits.of(found.now, commits) })
+            }
+            Err(problem) => Part::Unknown(problem.clone()),
+        }
+    }
+
+    fn capture(&mut self, found: &Found) -> Part<Capture> {
+        let (lag, positions) = match (&found.postgres, &found.kafka) {
+            (Ok(lag), Ok(positions)) => (lag, positions),
+            (Err(problem), _) | (_, Err(problem)) => return Part::Unknown(problem.clone()),
+        };
+        let checkpoints = found.mysql.as_ref().map_or(&[][..], |(checkpoints, _)| checkpoints);
+        let position = positions.capture.as_ref().and_then(|record| record.position);
+        let confirmed = position.map_or_else(Default::default, |position| position.confirmed_lsn);
+        let lag_bytes = lag.current_lsn.0.saturating_sub(confirmed.0);
+        let since_commit =
+            position.map_or(0.0, |position| seconds_since(found.at_us, position.commit_time_us));
+        let seen = self.log.age(found.now, confirmed).map(|age| age.as_secs_f64());
+        let slot = lag.slot.as_ref();
+        Part::Known(Capture {
+            active: slot.map(|slot| slot.active),
+            events_per_s: self.published.of(found.now, published(positions)),
+            lag_bytes,
+            lag_s: seen.map_or(since_commit, |seen| seen.min(since_commit)),
+            slot_bytes: slot.map_or(0, |slot| slot.wal_bytes),
+            wal_status: slot.map_or_else(String::new, |slot| slot.wal_status.clone()),
+            tables: tables(&self.prefix, positions, checkpoints),
+        })
+    }
+
+    fn consumer(&mut self, found: &Found) -> Part<Consumer> {
+        let checkpoints = match &found.mysql {
+            Ok((checkpoints, _)) => checkpoints,
+            Err(problem) => return Part::Unknown(problem.clone()),
+        };
+        let applied = checkpoints.iter().map(|row| row.checkpoint.sequence).sum();
+        let ends = found.kafka.as_ref().ok().map(|positions| ends(&self.prefix, positions));
+        let behind = |row: &&CheckpointStatus| {
+            ends.as_ref().is_some_and(|ends| {
+                ends.get(&row.partition).is_some_and(|end| *end > row.checkpoint.sequence)
+            })
+        };
+        let oldest = checkpoints.iter().filter(behind).filter_map(|row| row.source_commit_us).min();
+        let lag_events = ends.as_ref().map(|ends| ends.values().sum::<u64>().saturating_sub(applied));
+        Part::Known(Consumer {
+            events_per_s: self.applied.of(found.now, applied),
+            lag_events,
+            lag_s: oldest.map_or(0.0, |commit_us| seconds_since(found.at_us, commit_us)),
+        })
+    }
+}
+
+impl Target {
+    async fn read(&mut self) -> tidemart_pipeline::Result<(Vec<CheckpointStatus>, Vec<Mart>)> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => tidemart_mysql::connect(&self.config).await?,
+        };
+        let checkpoints = tidemart_mysql::checkpoints(&mut conn).await?;
+        self.conn = Some(conn);
+        Ok((checkpoints, Vec::new()))
+    }
+}
+
+/// Waits for a server, but not for ever; errors become texts.
+async fn answer<T>(question: impl Future<Output = tidemart_pipeline::Result<T>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|error| chain(&error)),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn seconds_since(now_us: i64, then_us: i64) -> f64 {
+    if then_us == 0 { 0.0 } else { (now_us - then_us).max(0) as f64 / 1e6 }
+}
+
+fn published(positions: &Positions) -> u64 {
+    positions.tables.values().flat_map(|table| &table.sequences).sum()
+}
+
+/// The last sequence number published, by partition.
+fn ends(prefix: &str, positions: &Positions) -> BTreeMap<TopicPartition, u64> {
+    let mut ends = BTreeMap::new();
+    for table in positions.tables.values() {
+        let topic: std::sync::Arc<str> = topics::table(prefix, &table.table).into();
+        for (partition, end) in (0..).zip(&table.sequences) {
+            ends.insert(TopicPartition { topic: topic.clone(), partition }, *end);
+        }
+    }
+    ends
+}
+
+fn tables(prefix: &str, positions: &Positions, checkpoints: &[CheckpointStatus]) -> Vec<Table> {
+    let of = |record: &tidemart_kafka::state::TableRecord| {
+        let topic = topics::table(prefix, &record.table);
+        let rows = || checkpoints.iter().filter(|row| *row.partition.topic == *topic);
+        let held = rows().filter_map(|row| row.held.as_ref().map(|(reason, _)| reason.clone()));
+        let stopped = match &record.progress {
+            tidemart_change::SnapshotProgress::Stopped(reason) => Some(reason.clone()),
+            _ => None,
+        };
+        Table {
+            name: record.table.to_string(),
+            published: record.sequences.iter().sum(),
+            applied: rows().map(|row| row.checkpoint.sequence).sum(),
+            snapshot_done: record.progress == tidemart_change::SnapshotProgress::Done,
+            stopped,
+            held: held.collect(),
+        }
+    };
+    positions.tables.values().map(of).collect()
+}

@@ -1,0 +1,164 @@
+//! What every client of Kafka has in common: addresses, and a voice that does not flood the log.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    admin::AdminClient,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+    producer::{NoCustomPartitioner, ProducerContext},
+};
+use tidemart_pipeline::{Error, Result};
+use tracing::{debug, warn};
+
+use crate::{Config, error};
+
+/// How long a look at a broker that may be away takes at most.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Finds out whether the brokers answer.
+///
+/// # Errors
+/// When the configuration is not valid, or no broker answers within five seconds.
+pub async fn check(config: &Config) -> Result<()> {
+    config.validate()?;
+    let config = config.clone();
+    blocking(move || {
+        let client: BaseConsumer<Context> = create(&base(&config), Context::new("check"))?;
+        match client.fetch_metadata(Some(&crate::topics::positions(&config.prefix)), CHECK_TIMEOUT) {
+            Ok(_) => Ok(()),
+            Err(cause) => {
+                let message = format!(
+                    "no Kafka broker answers at {}: start it, or set kafka.bootstrap",
+                    config.bootstrap
+                );
+                Err(Error::fatal(message).because(cause))
+            }
+        }
+    })
+    .await
+}
+
+/// Settings that all clients share.
+pub(crate) fn base(config: &Config) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.bootstrap)
+        .set("allow.auto.create.topics", "false")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("topic.metadata.refresh.interval.ms", "60000")
+        .set_log_level(RDKafkaLogLevel::Info);
+    client
+}
+
+/// Settings of a consumer that is told what to read and belongs to no group in truth. librdkafka wants a name
+/// nevertheless.
+pub(crate) fn lone_consumer(config: &Config) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("group.id", format!("{}-tidemart", config.prefix))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("fetch.wait.max.ms", "100")
+        .set("queued.max.messages.kbytes", "4096");
+    client
+}
+
+pub(crate) fn create<T, C>(client: &ClientConfig, context: C) -> Result<T>
+where
+    T: FromClientConfigAndContext<C>,
+    C: ClientContext,
+{
+    T::from_config_and_context(client, context)
+        .map_err(|cause| error::of("cannot make a client of Kafka", cause))
+}
+
+pub(crate) fn admin(config: &Config) -> Result<AdminClient<Context>> {
+    create(&base(config), Context::new("admin"))
+}
+
+/// Runs what blocks, off the runtime's own threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(cause) => Err(Error::transient("work with Kafka was cut off").because(cause)),
+    }
+}
+
+/// Takes librdkafka's messages to `tracing`. A broker that is away makes several a second: a warning is repeated
+/// only after a while, and says how many were left out.
+#[derive(Debug)]
+pub(crate) struct Context {
+    role: &'static str,
+    voice: Mutex<Voice>,
+}
+
+#[derive(Debug, Default)]
+struct Voice {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+/// Between two warnings of one client.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl Context {
+    pub(crate) fn new(role: &'static str) -> Self {
+        Self { role, voice: Mutex::default() }
+    }
+
+    fn warn(&self, text: &str) {
+        let mut voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
+        if voice.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            voice.left_out += 1;
+            debug!(client = self.role, text, "kafka");
+            return;
+        }
+        voice.last = Some(Instant::now());
+        let left_out = std::mem::take(&mut voice.left_out);
+        drop(voice);
+        warn!(client = self.role, left_out, text, "kafka");
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => self.warn(message),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                debug!(client = self.role, facility, message, "kafka");
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is asked for, and a consumer gets it as a result as well.
+        if !matches!(error, KafkaError::Global(rdkafka::types::RDKafkaErrorCode::PartitionEOF)) {
+            self.warn(reason);
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &rdkafka::message::DeliveryResult<'_>, (): ()) {}
+}

@@ -1,0 +1,30 @@
+//! Kafka, in the middle of both hops: the topics, the transactional [`Writer`] at the end of the capture and the
+//! [`Reader`] at the beginning of the consumer.
+//!
+//! | topic | key | value | cleanup |
+//! |---|---|---|---|
+//! | `<prefix>.<schema>.<table>` | the row's key as canonical JSON | Debezium's envelope | by age |
+//! | `<prefix>.tidemart-schemas` | table and version | the table's shape | compacted |
+//! | `<prefix>.tidemart-positions` | see [`state`] | where the capture stands | compacted |
+//!
+//! Each data record carries a [`Stamp`](tidemart_change::Stamp) in the header `tidemart.stamp`. Offsets have gaps
+//! where transaction markers stand; sequence numbers have none.
+//!
+//! Nobody but this crate names rdkafka. Connections with TLS or SASL are not offered by this version.
+
+mod client;
+pub mod config;
+mod error;
+pub mod reader;
+mod replay;
+mod schemas;
+pub mod state;
+pub mod status;
+pub mod topics;
+pub mod writer;
+
+pub use client::check;
+pub use config::{Config, ConsumerConfig, ProducerConfig};
+pub use reader::Reader;
+pub use status::Watch;
+pub use writer::Writer;

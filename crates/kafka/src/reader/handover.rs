@@ -1,0 +1,166 @@
+//! What the reader's thread and its asynchronous side tell each other.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tidemart_change::{ApplyBatch, TopicPartition};
+use tidemart_pipeline::{Error, Result};
+use tokio::sync::Notify;
+
+/// Offsets by partition.
+pub(super) type Offsets = BTreeMap<TopicPartition, i64>;
+
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    state: Mutex<State>,
+    /// Wakes the asynchronous side.
+    news: Notify,
+    /// Wakes the thread where it waits for its batch to be taken.
+    taken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Grows with each assignment and revocation.
+    generation: u64,
+    /// `None` between a revocation and the next assignment.
+    assigned: Option<Vec<TopicPartition>>,
+    /// Where to start, until the thread has taken it.
+    begin: Option<Offsets>,
+    /// Somebody waits for a batch.
+    wanted: bool,
+    ready: Option<ApplyBatch>,
+    failed: Option<Error>,
+    /// What was applied since the group was last told.
+    applied: Offsets,
+    stopped: bool,
+}
+
+impl Handover {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the group has given us partitions, if only none.
+    pub(super) async fn assignment(&self) -> Result<(u64, Vec<TopicPartition>)> {
+        self.wait(|state| state.assigned.clone().map(|partitions| (state.generation, partitions))).await
+    }
+
+    /// Tells the thread where to start, unless the assignment has changed.
+    pub(super) fn begin(&self, generation: u64, offsets: Offsets) {
+        let mut state = self.state();
+        if state.generation == generation {
+            (state.ready, state.begin) = (None, Some(offsets));
+        }
+        self.taken.notify_all();
+    }
+
+    /// The next batch; `None` once the assignment has changed. Cancel safe.
+    pub(super) async fn next(&self, generation: u64) -> Result<Option<ApplyBatch>> {
+        self.wait(|state| {
+            if state.generation != generation {
+                return Some(None);
+            }
+            let batch = state.ready.take();
+            state.wanted = batch.is_none();
+            self.taken.notify_all();
+            batch.map(Some)
+        })
+        .await
+    }
+
+    async fn wait<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> Result<T> {
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            {
+                let mut state = self.state();
+                if let Some(error) = state.failed.take() {
+                    return Err(error);
+                }
+                if let Some(found) = look(&mut state) {
+                    return Ok(found);
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// These offsets, and all before, are applied.
+    pub(super) fn acknowledge(&self, generation: u64, offsets: impl Iterator<Item = (TopicPartition, i64)>) {
+        let mut state = self.state();
+        if state.generation == generation {
+            state.applied.extend(offsets);
+        }
+    }
+
+    /// The thread is to end.
+    pub(super) fn stop(&self) {
+        self.state().stopped = true;
+        self.taken.notify_all();
+    }
+
+    // The thread's side.
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// Another assignment: whatever was read for the one before is void.
+    pub(super) fn assign(&self, partitions: Option<Vec<TopicPartition>>) {
+        let mut state = self.state();
+        state.generation += 1;
+        state.assigned = partitions;
+        (state.begin, state.ready, state.wanted) = (None, None, false);
+        state.applied.clear();
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    pub(super) fn fail(&self, error: Error) {
+        self.state().failed = Some(error);
+        self.news.notify_waiters();
+    }
+
+    pub(super) fn take_begin(&self) -> Option<Offsets> {
+        self.state().begin.take()
+    }
+
+    pub(super) fn take_applied(&self) -> Offsets {
+        std::mem::take(&mut self.state().applied)
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.state().wanted
+    }
+
+    /// Gives a batch to whoever waits; only to be called while one is wanted. Nobody wants it any more where the
+    /// position was set anew meanwhile.
+    pub(super) fn give(&self, batch: ApplyBatch) {
+        let mut state = self.state();
+        if state.begin.is_none() {
+            (state.ready, state.wanted) = (Some(batch), false);
+        }
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    /// Whether there is something for the thread to do besides reading on.
+    pub(super) fn has_news(&self) -> bool {
+        self.state().has_news()
+    }
+
+    /// Waits until there is, or for so long.
+    pub(super) fn wait_for_news(&self, limit: Duration) {
+        drop(self.taken.wait_timeout_while(self.state(), limit, |state| !state.has_news()));
+    }
+}
+
+impl State {
+    fn has_news(&self) -> bool {
+        self.wanted || self.stopped || self.begin.is_some()
+    }
+}

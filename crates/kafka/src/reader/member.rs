@@ -1,0 +1,120 @@
+//! A member of the consumer group.
+
+use std::sync::Arc;
+
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    error::KafkaError,
+    types::RDKafkaRespErr,
+};
+use tidemart_change::TopicPartition;
+use tidemart_pipeline::Result;
+use tracing::debug;
+
+use super::handover::{Handover, Offsets};
+use crate::{
+    Config,
+    client::{self, Context},
+    error, topics,
+};
+
+pub(super) type Member = BaseConsumer<MemberContext>;
+
+/// Passes assignments on, but fetches nothing by itself: where a partition starts is known only when MySQL has said
+/// where it stands. So an assignment is accepted with no partition at all, and the partitions follow in [`start`].
+pub(super) struct MemberContext {
+    voice: Context,
+    handover: Arc<Handover>,
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.voice.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(
+        &self,
+        member: &BaseConsumer<Self>,
+        reason: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assigned = match reason {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let partitions = partitions.elements().into_iter();
+                let of_ours = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+                    TopicPartition { topic: element.topic().into(), partition: element.partition() }
+                };
+                Some(partitions.map(of_ours).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let accepted = match &assigned {
+            Some(_) => member.assign(&TopicPartitionList::new()),
+            None => member.unassign(),
+        };
+        if let Err(cause) = accepted {
+            self.handover.fail(error::of("cannot take part in the consumer group", cause));
+        }
+        self.handover.assign(assigned);
+    }
+}
+
+/// Joins the group. Blocks no longer than it takes to make a client.
+pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
+    let consumer = &config.consumer;
+    let mut settings = client::base(config);
+    settings
+        .set("group.id", config.group())
+        .set("client.id", &consumer.client_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
+        // Where a checkpoint's offset is out of range, everything that is there is read: the sequence numbers say
+        // what of it was applied before, and whether something is missing.
+        .set("auto.offset.reset", "earliest")
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 4).max(1).to_string())
+        .set("topic.metadata.refresh.interval.ms", consumer.refresh_ms.to_string())
+        .set("fetch.min.bytes", "1")
+        .set("fetch.wait.max.ms", "500")
+        .set("fetch.message.max.bytes", "4194304")
+        .set("queued.max.messages.kbytes", (consumer.queue_bytes / 1024).to_string())
+        .set("queued.min.messages", "20000");
+    let context = MemberContext { voice: Context::new("consumer"), handover };
+    let member: Member = client::create(&settings, context)?;
+    let joined = member.subscribe(&[&topics::pattern(&config.prefix)]);
+    joined.map_err(|cause| error::of("cannot join the consumer group", cause))?;
+    Ok(member)
+}
+
+/// Begins to fetch from these offsets.
+pub(super) fn start(member: &Member, offsets: &Offsets) -> Result<()> {
+    member.assign(&list(offsets)?).map_err(|cause| error::of("cannot start to read", cause))
+}
+
+/// Writes the group's offsets, for the tools that show lag; an error of that is of no consequence.
+pub(super) fn commit(member: &Member, offsets: &Offsets, mode: CommitMode) {
+    if offsets.is_empty() {
+        return;
+    }
+    let committed = list(offsets).map(|list| member.commit(&list, mode));
+    debug!(?committed, "group offsets");
+}
+
+fn list(offsets: &Offsets) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (TopicPartition { topic, partition }, offset) in offsets {
+        let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
+        added.map_err(|cause| error::of(format!("offset {offset} is no place in {topic}"), cause))?;
+    }
+    Ok(list)
+}

@@ -1,0 +1,48 @@
+//! The batch in the making.
+
+use tidemart_change::{ApplyBatch, PartitionBatch, Payload, Record, TopicPartition};
+
+use crate::ConsumerConfig;
+
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    parts: Vec<PartitionBatch>,
+    /// Which part the last record went to; the next one mostly goes there too.
+    last: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Pending {
+    pub(super) fn push(&mut self, partition: &TopicPartition, record: Record) {
+        self.rows += 1;
+        self.bytes += size(&record);
+        if self.parts.get(self.last).is_none_or(|part| part.partition != *partition) {
+            let found = self.parts.iter().position(|part| part.partition == *partition);
+            self.last = found.unwrap_or_else(|| {
+                self.parts.push(PartitionBatch { partition: partition.clone(), records: Vec::new() });
+                self.parts.len() - 1
+            });
+        }
+        self.parts[self.last].records.push(record);
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn is_full(&self, config: &ConsumerConfig) -> bool {
+        self.rows >= config.batch_rows || self.bytes >= config.batch_bytes
+    }
+
+    pub(super) fn take(&mut self) -> ApplyBatch {
+        ApplyBatch { parts: std::mem::take(self).parts }
+    }
+}
+
+fn size(record: &Record) -> usize {
+    match &record.payload {
+        Payload::Upsert { row, .. } | Payload::Delete { row, .. } => row.size(),
+        Payload::Tombstone | Payload::Mark(_) => 1,
+    }
+}

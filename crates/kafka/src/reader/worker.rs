@@ -1,0 +1,209 @@
+//! The thread that polls, decodes and gathers.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    consumer::{CommitMode, Consumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Message},
+};
+use tidemart_change::TopicPartition;
+use tidemart_pipeline::{Error, Result};
+use tracing::{debug, error, warn};
+
+use super::{
+    codec::{Codec, Unreadable},
+    handover::Handover,
+    member::{self, Member},
+    pending::Pending,
+};
+use crate::{Config, error, replay};
+
+/// How long the thread waits for a message before it looks around; also the delay of a new start.
+const IDLE: Duration = Duration::from_millis(50);
+/// How long it waits while it holds records that nobody wants yet.
+const BUSY: Duration = Duration::from_millis(1);
+/// Somebody waits: so many records go out even though more are there.
+const ENOUGH: usize = 2_000;
+/// So long a full batch may wait before fetching is paused, and the group served nevertheless.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two writes of the group's offsets.
+const COMMIT: Duration = Duration::from_secs(1);
+
+/// Starts the thread; it ends after [`Handover::stop`] or a failure.
+pub(super) fn spawn(config: Arc<Config>, handover: Arc<Handover>) -> Result<JoinHandle<()>> {
+    let work = move || {
+        let result = Worker::new(config, Arc::clone(&handover)).and_then(|mut worker| worker.run());
+        if let Err(error) = result {
+            handover.fail(error);
+        }
+    };
+    let spawned = std::thread::Builder::new().name("kafka-reader".to_owned()).spawn(work);
+    spawned.map_err(|cause| Error::transient("cannot start a thread").because(cause))
+}
+
+struct Worker {
+    config: Arc<Config>,
+    handover: Arc<Handover>,
+    member: Arc<Member>,
+    codec: Codec,
+    pending: Pending,
+    /// What is being read. A partition with a message that cannot be read is not, until the next start.
+    started: BTreeSet<TopicPartition>,
+    /// The partition of the last message.
+    last: Option<TopicPartition>,
+    /// When the group's offsets were last written.
+    committed: Instant,
+}
+
+impl Worker {
+    fn new(config: Arc<Config>, handover: Arc<Handover>) -> Result<Self> {
+        let member = Arc::new(member::join(&config, Arc::clone(&handover))?);
+        Ok(Self {
+            codec: Codec::new(Arc::clone(&config)),
+            config,
+            handover,
+            member,
+            pending: Pending::default(),
+            started: BTreeSet::new(),
+            last: None,
+            committed: Instant::now(),
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        while !self.handover.is_stopped() {
+            self.start_where_told()?;
+            self.gather()?;
+            self.hand_over()?;
+            if self.committed.elapsed() >= COMMIT {
+                self.commit(CommitMode::Async);
+            }
+        }
+        self.commit(CommitMode::Sync);
+        Ok(())
+    }
+
+    fn commit(&mut self, mode: CommitMode) {
+        self.committed = Instant::now();
+        member::commit(&self.member, &self.handover.take_applied(), mode);
+    }
+
+    fn start_where_told(&mut self) -> Result<()> {
+        let Some(offsets) = self.handover.take_begin() else { return Ok(()) };
+        (self.pending, self.last) = (Pending::default(), None);
+        self.started = offsets.keys().cloned().collect();
+        member::start(&self.member, &offsets)
+    }
+
+    /// Takes what is there; waits only where there is nothing to hand over.
+    fn gather(&mut self) -> Result<()> {
+        let mut wait = match self.pending.rows() {
+            0 => IDLE,
+            _ if self.handover.is_wanted() => Duration::ZERO,
+            _ => BUSY,
+        };
+        let begun = self.pending.rows();
+        while !self.is_full() && self.pending.rows() < begun + ENOUGH {
+            let member = Arc::clone(&self.member);
+            match member.poll(wait) {
+                Some(Ok(message)) => self.take(&message)?,
+                Some(Err(cause)) => self.heed(cause)?,
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.is_full(&self.config.consumer)
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
+        let Some(partition) = self.partition_of(message) else { return Ok(()) };
+        match self.codec.decode(&partition, message) {
+            Ok(record) => self.pending.push(&partition, record),
+            Err(Unreadable::Kafka(error)) => return Err(error),
+            Err(Unreadable::Message(reason)) => self.give_up(partition, message.offset(), &reason),
+        }
+        Ok(())
+    }
+
+    /// Without a new text for each message: the topic's name is shared. `None` for what is not being read.
+    fn partition_of(&mut self, message: &BorrowedMessage<'_>) -> Option<TopicPartition> {
+        let (topic, partition) = (message.topic(), message.partition());
+        let same = |known: &&TopicPartition| known.partition == partition && *known.topic == *topic;
+        if !self.last.as_ref().is_some_and(|last| same(&last)) {
+            self.last = self.started.iter().find(same).cloned();
+        }
+        self.last.clone()
+    }
+
+    /// Nothing behind a message that cannot be read may be applied: the partition stays where it is.
+    fn give_up(&mut self, partition: TopicPartition, offset: i64, reason: &str) {
+        error!(
+            %partition,
+            offset,
+            reason,
+            "a record that cannot be read: this partition goes no further until it is repaired and the consumer started again"
+        );
+        self.started.remove(&partition);
+        self.last = None;
+    }
+
+    /// Errors that librdkafka recovers from by itself are only logged.
+    fn heed(&self, cause: KafkaError) -> Result<()> {
+        if cause.rdkafka_error_code().is_some_and(error::needs_a_person) {
+            return Err(error::of("cannot read from Kafka", cause));
+        }
+        if replay::is_passing(&cause) {
+            debug!(%cause, "Kafka");
+        } else {
+            warn!(%cause, "Kafka");
+        }
+        Ok(())
+    }
+
+    /// Gives the batch to whoever waits; a full one waits for somebody.
+    fn hand_over(&mut self) -> Result<()> {
+        if self.pending.rows() == 0 {
+            return Ok(());
+        }
+        if self.is_full() {
+            self.handover.wait_for_news(PATIENCE);
+            if !self.handover.has_news() {
+                return self.serve_the_group();
+            }
+        }
+        if self.handover.is_wanted() {
+            self.handover.give(self.pending.take());
+        }
+        Ok(())
+    }
+
+    /// The destination is stuck: the group must be answered nevertheless, without reading more.
+    fn serve_the_group(&mut self) -> Result<()> {
+        let member = Arc::clone(&self.member);
+        let failed = |cause| error::of("cannot pause reading", cause);
+        let assignment = member.assignment().map_err(failed)?;
+        member.pause(&assignment).map_err(failed)?;
+        while !self.handover.has_news() {
+            match member.poll(IDLE) {
+                Some(Ok(message)) => self.take(&message)?,
+                Some(Err(cause)) => self.heed(cause)?,
+                None => {}
+            }
+        }
+        // After a change of the assignment these partitions are not ours to resume.
+        if let Err(cause) = member.resume(&assignment) {
+            debug!(%cause, "cannot resume");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Reads a topic of one partition from its beginning to its end, and later on to its new end.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+use tidemart_pipeline::{Error, Result};
+
+use crate::{
+    Config,
+    client::{self, Context},
+    error,
+};
+
+/// How long one look at the broker may take before the limit is checked again.
+const STEP: Duration = Duration::from_millis(10);
+
+pub(crate) struct Replay {
+    consumer: BaseConsumer<Context>,
+    topic: String,
+    next: Offset,
+    timeout: Duration,
+}
+
+impl Replay {
+    pub(crate) fn new(config: &Config, topic: String) -> Result<Self> {
+        let consumer = client::create(&client::lone_consumer(config), Context::new("replay"))?;
+        Ok(Self { consumer, topic, next: Offset::Beginning, timeout: config.timeout() })
+    }
+
+    /// Gives every record that is committed by now and was not given before to `take`. Blocks.
+    ///
+    /// With `watermark`, first waits until nothing before that offset is in an open transaction any more.
+    pub(crate) fn catch_up(
+        &mut self,
+        watermark: Option<i64>,
+        mut take: impl FnMut(&[u8], Option<&[u8]>) -> Result<()>,
+    ) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        self.wait_for(watermark.unwrap_or(0), deadline)?;
+        self.assign()?;
+        while let Some((key, value)) = self.poll(deadline)? {
+            take(&key, value.as_deref())?;
+        }
+        self.consumer.unassign().map_err(|cause| self.failed(cause))
+    }
+
+    /// Waits until the last stable offset has reached the high watermark that another client saw.
+    fn wait_for(&self, watermark: i64, deadline: Instant) -> Result<()> {
+        loop {
+            match self.consumer.fetch_watermarks(&self.topic, 0, self.timeout) {
+                Ok((_, end)) if end >= watermark => return Ok(()),
+                Err(cause) if !is_young(&cause) => return Err(self.failed(cause)),
+                Ok(_) | Err(_) => {}
+            }
+            if Instant::now() > deadline {
+                let message = format!("a transaction of another writer stays open in topic {}", self.topic);
+                return Err(Error::transient(message));
+            }
+            self.consumer.poll(STEP);
+        }
+    }
+
+    fn assign(&self) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        let assigned =
+            list.add_partition_offset(&self.topic, 0, self.next).and_then(|()| self.consumer.assign(&list));
+        assigned.map_err(|cause| self.failed(cause))
+    }
+
+    /// The next record, `None` at the end.
+    #[expect(clippy::type_complexity, reason = "a key and a value")]
+    fn poll(&mut self, deadline: Instant) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+        loop {
+            match self.consumer.poll(STEP) {
+                Some(Ok(message)) => {
+                    self.next = Offset::Offset(message.offset() + 1);
+                    let key = message.key().unwrap_or_default().to_vec();
+                    return Ok(Some((key, message.payload().map(<[u8]>::to_vec))));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(cause)) if !is_passing(&cause) => return Err(self.failed(cause)),
+                Some(Err(_)) | None => {}
+            }
+            if Instant::now() > deadline {
+                return Err(Error::transient(format!("reading topic {} takes too long", self.topic)));
+            }
+        }
+    }
+
+    fn failed(&self, cause: KafkaError) -> Error {
+        error::of(format!("cannot read topic {}", self.topic), cause)
+    }
+}
+
+/// The offset after the last record, committed or not. Blocks.
+pub(crate) fn high_watermark(config: &Config, topic: &str) -> Result<i64> {
+    let mut client = client::base(config);
+    client.set("isolation.level", "read_uncommitted");
+    let consumer: BaseConsumer<Context> = client::create(&client, Context::new("watermark"))?;
+    let deadline = Instant::now() + config.timeout();
+    loop {
+        match consumer.fetch_watermarks(topic, 0, config.timeout()) {
+            Ok((_, high)) => return Ok(high),
+            Err(cause) if is_young(&cause) && Instant::now() < deadline => drop(consumer.poll(STEP)),
+            Err(cause) => return Err(error::of(format!("cannot find the end of topic {topic}"), cause)),
+        }
+    }
+}
+
+/// What a topic says that was made a moment ago, or whose leader is changing.
+fn is_young(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let young = [
+        Code::UnknownTopicOrPartition,
+        Code::UnknownTopic,
+        Code::UnknownPartition,
+        Code::LeaderNotAvailable,
+        Code::NotLeaderForPartition,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| young.contains(&code))
+}
+
+/// Connections that break are made anew by librdkafka.
+pub(crate) fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let passing = [Code::AllBrokersDown, Code::BrokerTransportFailure, Code::Resolve, Code::RequestTimedOut];
+    is_young(error) || error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
+}

@@ -1,0 +1,290 @@
+//! The transactional producer on a thread of its own: librdkafka's calls block, and it encodes nothing.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError, mpsc as std_mpsc},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message,
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext},
+    types::RDKafkaErrorCode,
+};
+use tidemart_change::stamp::{MARK_HEADER, STAMP_HEADER};
+use tidemart_pipeline::{Error, Result, failpoint};
+use tokio::sync::{mpsc, oneshot};
+
+use super::frame::{Frame, Outgoing};
+use crate::{
+    Config,
+    client::{self, Context},
+    error, topics,
+};
+
+/// Frames between the encoder and the producer's thread.
+const FRAMES: usize = 4;
+
+/// How long librdkafka may sleep while we wait for it. `commit_transaction` would wait in steps of 100 ms for
+/// messages in flight; so they are waited for here, and nothing is in flight when it is called.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Messages that wait for the broker, at most: librdkafka's own overhead for each is not part of its limit in bytes.
+const QUEUE_MESSAGES: usize = 50_000;
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another producer with the same transactional id, or the broker's time-out.
+    Fenced(KafkaError),
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The way to the thread. When it is dropped the thread drops the producer, and an open transaction ends with the
+/// next `init_transactions`; abort is never asked for, since it is not reliable.
+#[derive(Debug)]
+pub(super) struct Producer {
+    commands: mpsc::Sender<Command>,
+    /// Frames that were sent, to be used again.
+    spare: Mutex<std_mpsc::Receiver<Frame>>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Send(Frame),
+    Commit(oneshot::Sender<std::result::Result<(), Failure>>),
+}
+
+impl Producer {
+    /// Makes the producer. Afterwards the older ones of the same capture can write no more, and what they left
+    /// open is aborted.
+    pub(super) async fn start(config: &Config) -> Result<Self> {
+        let (commands, inbox) = mpsc::channel(FRAMES);
+        let (empty, spare) = std_mpsc::channel();
+        let (ready, started) = oneshot::channel();
+        let config = config.clone();
+        let thread = move || match Transactions::new(&config) {
+            Ok(transactions) => {
+                if ready.send(Ok(())).is_ok() {
+                    transactions.run(inbox, &empty);
+                }
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        };
+        let spawned = std::thread::Builder::new().name("kafka-producer".to_owned()).spawn(thread);
+        spawned.map_err(|cause| Error::transient("cannot start the producer's thread").because(cause))?;
+        started.await.map_err(|_| gone())??;
+        Ok(Self { commands, spare: Mutex::new(spare) })
+    }
+
+    /// An empty frame.
+    pub(super) fn frame(&self) -> Frame {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).try_recv().unwrap_or_default()
+    }
+
+    /// Sends records in the transaction that ends with the next commit. What goes wrong is told by the commit.
+    pub(super) async fn send(&self, frame: Frame) -> Result<()> {
+        self.commands.send(Command::Send(frame)).await.map_err(|_| gone())
+    }
+
+    /// Commits what was sent.
+    pub(super) async fn commit(&self) -> std::result::Result<(), Failure> {
+        let (reply, done) = oneshot::channel();
+        self.commands.send(Command::Commit(reply)).await.map_err(|_| gone())?;
+        done.await.map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Error {
+    Error::transient("the producer's thread has ended")
+}
+
+/// The thread's side.
+struct Transactions {
+    producer: BaseProducer<Deliveries>,
+    timeout: Duration,
+    open: bool,
+    failure: Option<KafkaError>,
+}
+
+impl Transactions {
+    fn new(config: &Config) -> Result<Self> {
+        let deliveries = Deliveries { context: Context::new("capture"), failed: Mutex::default() };
+        let producer: BaseProducer<Deliveries> = client::create(&settings(config), deliveries)?;
+        let ready = producer.init_transactions(config.timeout());
+        ready.map_err(|cause| error::of("cannot take over the capture's transactions", cause))?;
+        Ok(Self { producer, timeout: config.timeout(), open: false, failure: None })
+    }
+
+    /// Serves until the other side is dropped.
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>, empty: &std_mpsc::Sender<Frame>) {
+        while let Some(command) = inbox.blocking_recv() {
+            match command {
+                Command::Send(mut frame) => {
+                    if self.failure.is_none() {
+                        self.failure = self.send(&frame).err();
+                    }
+                    frame.clear();
+                    // Nobody may be there to use it again.
+                    drop(empty.send(frame));
+                }
+                Command::Commit(reply) => {
+                    // Nobody waits any more after a shutdown.
+                    drop(reply.send(self.commit()));
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, frame: &Frame) -> std::result::Result<(), KafkaError> {
+        if !self.open {
+            self.producer.begin_transaction()?;
+            self.open = true;
+        }
+        let deadline = Instant::now() + self.timeout;
+        frame.records.iter().try_for_each(|record| self.produce(frame, record, deadline))
+    }
+
+    /// Hands one record to librdkafka, and waits while its queue is full.
+    fn produce(
+        &self,
+        frame: &Frame,
+        record: &Outgoing,
+        deadline: Instant,
+    ) -> std::result::Result<(), KafkaError> {
+        let mut message = message(frame, record);
+        loop {
+            match self.producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < deadline =>
+                {
+                    message = back;
+                    self.producer.poll(STEP);
+                    self.delivered()?;
+                }
+                Err((cause, _)) => return Err(cause),
+            }
+        }
+    }
+
+    fn commit(&mut self) -> std::result::Result<(), Failure> {
+        let result = match self.failure.take() {
+            Some(cause) => Err(cause),
+            None => self.drain().and_then(|()| {
+                failpoint::reach("capture.before-commit");
+                self.producer.commit_transaction(self.timeout)
+            }),
+        };
+        self.open = false;
+        result.map_err(|cause| {
+            // The reason why a message was not delivered says more than that the transaction failed.
+            let cause = self.delivered().err().unwrap_or(cause);
+            if error::is_fenced(&cause) {
+                Failure::Fenced(cause)
+            } else {
+                Failure::Error(error::of("cannot commit to Kafka", cause))
+            }
+        })
+    }
+
+    /// Waits until the broker has everything.
+    fn drain(&self) -> std::result::Result<(), KafkaError> {
+        let deadline = Instant::now() + self.timeout;
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(STEP);
+            self.delivered()?;
+            if Instant::now() > deadline {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
+        }
+        Ok(())
+    }
+
+    fn delivered(&self) -> std::result::Result<(), KafkaError> {
+        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn message<'a>(frame: &'a Frame, record: &'a Outgoing) -> BaseRecord<'a, [u8], [u8]> {
+    let bytes = |range: &Range<usize>| &frame.bytes[range.clone()];
+    BaseRecord {
+        topic: &record.topic,
+        partition: Some(record.partition),
+        payload: record.value.as_ref().map(bytes),
+        key: record.key.as_ref().map(bytes),
+        // The broker's own clock decides (see the topics' settings).
+        timestamp: None,
+        headers: headers(record.stamp.as_ref().map(bytes), record),
+        delivery_opaque: (),
+    }
+}
+
+fn headers(stamp: Option<&[u8]>, record: &Outgoing) -> Option<OwnedHeaders> {
+    let stamp = Header { key: STAMP_HEADER, value: Some(stamp?) };
+    let headers = OwnedHeaders::new_with_capacity(2).insert(stamp);
+    Some(match record.mark {
+        Some(mark) => headers.insert(Header { key: MARK_HEADER, value: Some(mark.as_str()) }),
+        None => headers,
+    })
+}
+
+fn settings(config: &Config) -> ClientConfig {
+    let record = config.max_record_bytes + topics::RECORD_OVERHEAD;
+    // The broker gives up a transaction only well after we do.
+    let transaction = (config.producer.timeout_ms * 2).max(60_000);
+    let mut client = client::base(config);
+    client
+        .set("transactional.id", format!("{}-capture", config.prefix))
+        .set("compression.type", "lz4")
+        .set("linger.ms", config.producer.linger_ms.to_string())
+        .set("batch.size", config.producer.batch_bytes.to_string())
+        .set("message.max.bytes", record.to_string())
+        .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
+        // A record larger than the queue would wait for ever.
+        .set("queue.buffering.max.kbytes", (config.producer.queue_bytes.max(record) / 1024 + 1).to_string())
+        .set("message.timeout.ms", config.producer.timeout_ms.to_string())
+        .set("request.timeout.ms", config.producer.timeout_ms.to_string())
+        .set("transaction.timeout.ms", transaction.to_string())
+        .set("delivery.report.only.error", "true");
+    client
+}
+
+/// Keeps the first failed delivery.
+struct Deliveries {
+    context: Context,
+    failed: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else { return };
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none() {
+            tracing::debug!(topic = message.topic(), partition = message.partition(), %error, "not delivered");
+            *failed = Some(error.clone());
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! What a writer knows between `resume` and its next error: the tables, their sequence numbers, a live producer.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tidemart_change::{
+    CaptureBatch, Change, Identity, Item, Mark, Op, SnapshotProgress, Stamp, TableName, TableSchema,
+    envelope::Encoder,
+};
+use tidemart_pipeline::{Error, Result};
+
+use super::{
+    frame::{Frame, Outgoing},
+    partition,
+    producer::{Failure, Producer},
+};
+use crate::{
+    Config,
+    state::{CAPTURE_KEY, CaptureRecord, SchemaKey, TableRecord, table_key},
+    topics::{self, Purpose, Topics},
+};
+
+pub(super) struct Session {
+    pub(super) config: Arc<Config>,
+    pub(super) producer: Producer,
+    pub(super) topics: Topics,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) tables: Tables,
+    pub(super) frame: Frame,
+    pub(super) own: OwnTopics,
+    /// The epoch as a stamp shows it.
+    pub(super) epoch: String,
+}
+
+/// Names of the topics that are no tables.
+pub(super) struct OwnTopics {
+    pub(super) schemas: Arc<str>,
+    pub(super) positions: Arc<str>,
+}
+
+/// The tables in the order in which they were met.
+#[derive(Default)]
+pub(super) struct Tables {
+    list: Vec<Table>,
+    index: HashMap<TableName, usize>,
+    /// The schema looked up last: runs of one table are the rule.
+    last: Option<(Arc<TableSchema>, usize)>,
+}
+
+pub(super) struct Table {
+    /// The newest schema.
+    pub(super) schema: Arc<TableSchema>,
+    /// Its version in the schemas topic; 0 before the first.
+    pub(super) published: u32,
+    pub(super) topic: Arc<str>,
+    /// The last number of each partition. Empty until the topic is known to exist.
+    pub(super) sequences: Vec<u64>,
+    pub(super) progress: SnapshotProgress,
+    /// Whether this session has looked at the topic.
+    pub(super) checked: bool,
+    pub(super) touched: bool,
+    /// For the newest schema and the one before it.
+    pub(super) encoders: Vec<Encoder>,
+}
+
+impl Session {
+    /// Writes a batch in one transaction. After an error the session is of no use any more.
+    pub(super) async fn write(&mut self, batch: &CaptureBatch) -> std::result::Result<(), Failure> {
+        let now_ms = super::now_ms();
+        self.adopt(&batch.identity)?;
+        self.meet(batch).await?;
+        for (schema, progress) in &batch.tables {
+            self.declare(schema, progress)?;
+        }
+        for item in &batch.items {
+            match item {
+                Item::Change(change) => self.change(change, now_ms)?,
+                Item::Mark { schema, mark, commit_lsn } => self.mark(schema, *mark, *commit_lsn)?,
+            }
+            if self.frame.is_full() {
+                self.ship().await?;
+            }
+        }
+        self.note_positions(batch, now_ms)?;
+        self.ship().await?;
+        self.producer.commit().await
+    }
+
+    pub(super) async fn ship(&mut self) -> Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let next = self.producer.frame();
+        self.producer.send(std::mem::replace(&mut self.frame, next)).await
+    }
+
+    /// Takes the identity of the batch; a new epoch lets all numbers begin again.
+    fn adopt(&mut self, identity: &Arc<Identity>) -> Result<()> {
+        if self.identity.as_ref() == Some(identity) {
+            return Ok(());
+        }
+        if let Some(known) = &self.identity {
+            super::check_capture(&self.config.prefix, known, &identity.database, &identity.slot)?;
+            if identity.epoch.generation <= known.epoch.generation {
+                return Err(Error::fatal(format!(
+                    "epoch {} does not follow epoch {} of the topics: take a new snapshot",
+                    identity.epoch, known.epoch
+                )));
+            }
+            self.tables.begin_again();
+        }
+        self.epoch = identity.epoch.to_string();
+        self.identity = Some(Arc::clone(identity));
+        Ok(())
+    }
+
+    /// Makes the topics of tables that are new, and checks those that this session has not seen yet.
+    async fn meet(&mut self, batch: &CaptureBatch) -> Result<()> {
+        for (schema, _) in &batch.tables {
+            self.tables.add(schema, &self.config.prefix);
+        }
+        let mut unseen = Vec::new();
+        let schemas =
+            batch.tables.iter().map(|(schema, _)| schema).chain(batch.items.iter().map(item_schema));
+        for schema in schemas {
+            let index = self.tables.find(schema)?;
+            if !self.tables.list[index].checked && !unseen.contains(&index) {
+                unseen.push(index);
+            }
+        }
+        let topic = |index: &usize| (self.tables.list[*index].topic.to_string(), Purpose::Table);
+        for index in &unseen {
+            self.tables.list[*index].refuse_lost_topic(&self.topics)?;
+        }
+        self.topics.ensure(&self.config, &unseen.iter().map(topic).collect::<Vec<_>>()).await?;
+        unseen.into_iter().try_for_each(|index| self.tables.list[index].check(&self.topics))
+    }
+
+    /// Publishes a new version of a table's schema, and keeps its progress.
+    fn declare(&mut self, schema: &Arc<TableSchema>, progress: &SnapshotProgress) -> Result<()> {
+        let index = self.tables.find(schema)?;
+        let table = &mut self.tables.list[index];
+        table.touched = true;
+        table.progress = progress.clone();
+        if schema.version <= table.published {
+            return Ok(());
+        }
+        table.published = schema.version;
+        table.schema = Arc::clone(schema);
+        let name = &schema.table;
+        let key = SchemaKey { schema: &name.schema, table: &name.name, version: schema.version };
+        self.frame.note(&self.own.schemas, &json(&key)?, &json(&**schema)?);
+        Ok(())
+    }
+
+    /// The place of the encoder for a schema, made where there is none.
+    fn encoder(&mut self, index: usize, schema: &Arc<TableSchema>) -> usize {
+        let table = &mut self.tables.list[index];
+        let known = table.encoders.iter().position(|encoder| encoder.schema().version == schema.version);
+        known.unwrap_or_else(|| {
+            let database = self.identity.as_ref().map_or("", |identity| identity.database.as_str());
+            if table.encoders.len() > 1 {
+                table.encoders.remove(0);
+            }
+            table.encoders.push(Encoder::new(Arc::clone(schema), &self.config.prefix, database));
+            table.encoders.len() - 1
+        })
+    }
+
+    fn change(&mut self, change: &Change, now_ms: i64) -> Result<()> {
+        let index = self.tables.find(&change.schema)?;
+        let place = self.encoder(index, &change.schema);
+        let table = &mut self.tables.list[index];
+        let (encoder, frame) = (&table.encoders[place], &mut self.frame);
+        let row = change
+            .key_row()
+            .ok_or_else(|| Error::fatal(format!("a change of table {} has no row", change.schema.table)))?;
+        let key = frame.append(|out| encoder.key(row, out)).map_err(unwritable)?;
+        let value = frame.append(|out| encoder.value(change, now_ms, out)).map_err(unwritable)?;
+        let size = key.len() + value.len();
+        if size > self.config.max_record_bytes {
+            return Err(too_large(&change.schema, size, self.config.max_record_bytes));
+        }
+        let partition = partition::of_key(&frame.bytes[key.clone()], table.sequences.len());
+        let identity = self.identity.as_ref().ok_or_else(|| Error::fatal("a batch without an identity"))?;
+        let mut stamp = Stamp {
+            epoch: identity.epoch,
+            sequence: 0,
+            schema_version: change.schema.version,
+            commit_lsn: change.commit_lsn,
+            ordinal: change.ordinal,
+        };
+        table.touched = true;
+        let tombstone = (change.op == Op::Delete).then_some(None);
+        for value in std::iter::once(Some(value)).chain(tombstone) {
+            table.sequences[partition] += 1;
+            stamp.sequence = table.sequences[partition];
+            let stamp = Some(frame.stamp(&self.epoch, &stamp));
+            frame.records.push(Outgoing {
+                topic: Arc::clone(&table.topic),
+                partition: i32::try_from(partition).unwrap_or(0),
+                key: Some(key.clone()),
+                value,
+                stamp,
+                mark: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// A mark goes to every partition of the table.
+    fn mark(
+        &mut self,
+        schema: &Arc<TableSchema>,
+        mark: Mark,
+        commit_lsn: tidemart_change::Lsn,
+    ) -> Result<()> {
+        let index = self.tables.find(schema)?;
+        let table = &mut self.tables.list[index];
+        let identity = self.identity.as_ref().ok_or_else(|| Error::fatal("a batch without an identity"))?;
+        table.touched = true;
+        for (partition, sequence) in (0..).zip(&mut table.sequences) {
+            *sequence += 1;
+            let stamp = Stamp {
+                epoch: identity.epoch,
+                sequence: *sequence,
+                schema_version: schema.version,
+                commit_lsn,
+                ordinal: 0,
+            };
+            let stamp = Some(self.frame.stamp(&self.epoch, &stamp));
+            let topic = Arc::clone(&table.topic);
+            let record = Outgoing { topic, partition, key: None, value: None, stamp, mark: Some(mark) };
+            self.frame.records.push(record);
+        }
+        Ok(())
+    }
+
+    /// The pieces of the state that this batch changes; see [`crate::state`].
+    fn note_positions(&mut self, batch: &CaptureBatch, now_ms: i64) -> Result<()> {
+        for table in self.tables.list.iter_mut().filter(|table| table.touched) {
+            table.touched = false;
+            let name = &table.schema.table;
+            let record = TableRecord {
+                table: name.clone(),
+                epoch: batch.identity.epoch,
+                sequences: table.sequences.clone(),
+                schema_version: table.schema.version,
+                progress: table.progress.clone(),
+            };
+            let key = table_key(name).map_err(unprintable)?;
+            self.frame.note(&self.own.positions, key.as_bytes(), &json(&record)?);
+        }
+        let capture = CaptureRecord {
+            identity: (*batch.identity).clone(),
+            position: batch.position,
+            published_at_ms: now_ms,
+        };
+        self.frame.note(&self.own.positions, CAPTURE_KEY.as_bytes(), &json(&capture)?);
+        Ok(())
+    }
+}
+
+impl Tables {
+    /// Takes a table in that Kafka knows already.
+    pub(super) fn insert(&mut self, table: Table) {
+        self.index.insert(table.schema.table.clone(), self.list.len());
+        self.list.push(table);
+    }
+
+    fn add(&mut self, schema: &Arc<TableSchema>, prefix: &str) {
+        if self.index.contains_key(&schema.table) {
+            return;
+        }
+        self.insert(Table {
+            schema: Arc::clone(schema),
+            published: 0,
+            topic: topics::table(prefix, &schema.table).into(),
+            sequences: Vec::new(),
+            progress: SnapshotProgress::Pending,
+            checked: false,
+            touched: false,
+            encoders: Vec::new(),
+        });
+    }
+
+    fn find(&mut self, schema: &Arc<TableSchema>) -> Result<usize> {
+        if let Some((last, index)) = &self.last
+            && Arc::ptr_eq(last, schema)
+        {
+            return Ok(*index);
+        }
+        let Some(index) = self.index.get(&schema.table).copied() else {
+            return Err(Error::fatal(format!(
+                "table {} was not declared before its first change",
+                schema.table
+            )));
+        };
+        let known = &self.list[index].schema;
+        if schema.version > known.version {
+            // Declared by this batch, or else no reader could read it.
+        }
+        if schema.version == known.version && !schema.same_shape(known) {
+            let message = format!("two shapes of table {} have version {}", schema.table, schema.version);
+            return Err(Error::fatal(message));
+        }
+        self.last = Some((Arc::clone(schema), index));
+        Ok(index)
+    }
+
+    fn begin_again(&mut self) {
+        for table in &mut self.list {
+            table.sequences.clear();
+            table.progress = SnapshotProgress::Pending;
+            table.checked = false;
+        }
+    }
+}
+
+impl Table {
+    /// Records were published and their topic is not there any more: consumers may have missed them.
+    fn refuse_lost_topic(&self, topics: &Topics) -> Result<()> {
+        let published: u64 = self.sequences.iter().sum();
+        if published == 0 || topics.partitions(&self.topic).is_some() {
+            return Ok(());
+        }
+        Err(Error::fatal(format!(
+            "topic {} is gone with {published} records of table {}: restore it, or take a new snapshot",
+            self.topic, self.schema.table
+        )))
+    }
+
+    /// The topic has as many partitions as are recorded. Of a table without records it may have any number.
+    fn check(&mut self, topics: &Topics) -> Result<()> {
+        let found = topics.partitions(&self.topic).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        if self.sequences.is_empty() && found > 0 {
+            self.sequences = vec![0; found];
+        }
+        if found == 0 || found != self.sequences.len() {
+            return Err(Error::fatal(format!(
+                "topic {} has {found} partitions, but {} are recorded: keys would change their partitions; \
+                 take a new snapshot",
+                self.topic,
+                self.sequences.len()
+            )));
+        }
+        self.checked = true;
+        Ok(())
+    }
+}
+
+fn item_schema(item: &Item) -> &Arc<TableSchema> {
+    match item {
+        Item::Change(change) => &change.schema,
+        Item::Mark { schema, .. } => schema,
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(unprintable)
+}
+
+fn unprintable(cause: serde_json::Error) -> Error {
+    Error::fatal("cannot write a position").because(cause)
+}
+
+fn unwritable(cause: tidemart_change::envelope::EnvelopeError) -> Error {
+    Error::fatal("cannot write a change").because(cause)
+}
+
+fn too_large(schema: &TableSchema, size: usize, limit: usize) -> Error {
+    let columns: Vec<_> = schema.key_columns().map(|column| column.name.as_str()).collect();
+    Error::fatal(format!(
+        "a row of table {} (key: {}) makes a record of {size} bytes, kafka.max_record_bytes is {limit}: raise it, \
+         and max.message.bytes of the table's topic",
+        schema.table,
+        columns.join(", ")
+    ))
+}
