@@ -1,11 +1,12 @@
 //! What the consumer's second half does alone: batches made in memory, applied to a private, durable server.
 //!
 //! ```text
-//! cargo run --release -p tidemart-mysql --example apply -- [mariadb|mysql] [lanes] [rows a batch] [marks|none] [rows a statement]
+//! cargo run --release -p tidemart-mysql --example apply -- [mariadb|mysql] [lanes] [rows a batch] [marks|none] [rows a statement] [bytes]
 //! ```
 //!
 //! The data is that of the comparison with Debezium: 50k users, 300k orders and 900k details as a snapshot, then 300k
-//! updates of orders over keys in random order. CPU is this process's own, without what it takes to make the batches.
+//! updates of orders over keys in random order. CPU is this process's own, without what it takes to make the batches,
+//! and the server's.
 
 #![expect(
     clippy::expect_used,
@@ -15,6 +16,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use mysql_async::prelude::Queryable;
 use tidemart_change::{
     ApplyBatch, Column, ColumnType, Epoch, Lsn, Mark, Op, PartitionBatch, Payload, Record, RowBuilder, Stamp,
     TableName, TableSchema, TopicPartition, Value, schema::NumericShape,
@@ -39,6 +41,8 @@ async fn main() {
     let set = |config: &mut Config| {
         let given = word(4).and_then(|word| word.parse().ok());
         config.rows_per_statement = given.unwrap_or(config.rows_per_statement);
+        let given = word(5).and_then(|word| word.parse().ok());
+        config.transaction_bytes = given.unwrap_or(config.transaction_bytes);
     };
     if word(0) == Some("mysql") {
         let server = testing::private_mysql().await;
@@ -72,8 +76,9 @@ async fn run(
     let snapshot = Work { name: "snapshot", rows: USERS + ORDERS + DETAILS, batches: Feed::snapshot };
     let updates = Work { name: "updates", rows: UPDATES, batches: Feed::updates };
     let again = Work { name: "updates again", rows: UPDATES, batches: Feed::updates };
+    let server = server_process(&config).await;
     for work in [snapshot, updates, again] {
-        feeds = measure(&work, feeds).await;
+        feeds = measure(&work, feeds, &server).await;
     }
     println!("peak memory of this process: {} MB", status("VmHWM:") / 1024);
 }
@@ -85,8 +90,8 @@ struct Work {
 }
 
 /// Runs the lanes at once, each in a thread of its own as one lane is one task; then only makes the batches.
-async fn measure(work: &Work, feeds: Vec<(Applier, Feed)>) -> Vec<(Applier, Feed)> {
-    let (started, cpu) = (Instant::now(), cpu_s());
+async fn measure(work: &Work, feeds: Vec<(Applier, Feed)>, server: &str) -> Vec<(Applier, Feed)> {
+    let (started, cpu, server_cpu) = (Instant::now(), cpu_s("self"), cpu_s(server));
     let batches = work.batches;
     let dry: Vec<Feed> = feeds.iter().map(|(_, feed)| feed.clone()).collect();
     let mut threads = Vec::new();
@@ -105,17 +110,19 @@ async fn measure(work: &Work, feeds: Vec<(Applier, Feed)>) -> Vec<(Applier, Feed
     for thread in threads {
         done.push(thread.await.expect("a lane"));
     }
-    let (elapsed, used) = (started.elapsed().as_secs_f64(), cpu_s() - cpu);
-    let cpu = cpu_s();
+    let (elapsed, used) = (started.elapsed().as_secs_f64(), cpu_s("self") - cpu);
+    let (cpu, server_cpu) = (cpu_s("self"), cpu_s(server) - server_cpu);
     for mut feed in dry {
         batches(&mut feed, &mut |_| true);
     }
-    let used = (used - (cpu_s() - cpu)) * 1e6 / work.rows as f64;
+    let millions = work.rows as f64 / 1e6;
     println!(
-        "{}: {} rows in {elapsed:.2} s, {:.0} rows/s, {used:.2} CPU-s per million rows",
+        "{}: {} rows in {elapsed:.2} s, {:.0} rows/s, CPU-s per million rows: {:.2} ours, {:.2} the server's",
         work.name,
         work.rows,
-        work.rows as f64 / elapsed
+        work.rows as f64 / elapsed,
+        (used - (cpu_s("self") - cpu)) / millions,
+        server_cpu / millions
     );
     done
 }
@@ -297,10 +304,19 @@ fn rules() -> Vec<MarkRule> {
     vec![rule("user_sales", &all), rule("product_sales", &["order_id", "order_date", "status"])]
 }
 
-/// Seconds that this process has used, in user and in kernel mode: fields 14 and 15 of `/proc/self/stat`, in ticks
-/// of 10 ms.
-fn cpu_s() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("proc");
+/// The server's process.
+async fn server_process(config: &Config) -> String {
+    let mut conn = tidemart_mysql::connect(config).await.expect("a session");
+    let query = "SELECT @@datadir, @@pid_file";
+    let (folder, file): (String, String) = conn.query_first(query).await.expect("a query").expect("a row");
+    let id =
+        std::fs::read_to_string(std::path::Path::new(&folder).join(file)).expect("a file that we may read");
+    id.trim().to_owned()
+}
+
+/// Seconds that a process has used, in user and in kernel mode: fields 14 and 15 of its `stat`, in ticks of 10 ms.
+fn cpu_s(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("proc");
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
     let ticks: f64 =
         fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("ticks")).sum();

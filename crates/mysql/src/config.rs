@@ -9,7 +9,7 @@ use tidemart_pipeline::{Error, Result};
 /// Rows in one statement: MySQL peaks here and slows down beyond 1000; MariaDB gains little above.
 pub const DEFAULT_ROWS_PER_STATEMENT: usize = 500;
 /// Bytes of rows in one transaction, as they lie in memory; the packet that carries them is of the same order.
-pub const DEFAULT_TRANSACTION_BYTES: usize = 4 << 20;
+pub const DEFAULT_TRANSACTION_BYTES: usize = 1 << 20;
 /// Longest wait for a lock of somebody else, in seconds. The servers' own default, a year or 50 s, would let one
 /// long SELECT or DDL of an analyst stop everything.
 pub const DEFAULT_LOCK_WAIT_TIMEOUT_S: u32 = 5;

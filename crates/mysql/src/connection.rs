@@ -8,8 +8,8 @@ use crate::{config::Config, dialect::Dialect, fault};
 
 /// The oldest version that is maintained.
 const OLDEST_MARIADB: (u16, u16, u16) = (10, 11, 0);
-/// The first one that knows the new row in ON DUPLICATE KEY UPDATE by a name; `utf8mb4_0900_bin` came two before.
-const OLDEST_MYSQL: (u16, u16, u16) = (8, 0, 19);
+/// The first one with `utf8mb4_0900_bin`.
+const OLDEST_MYSQL: (u16, u16, u16) = (8, 0, 17);
 /// Seconds after which MariaDB ends a session that leaves its transaction open, or a stopped process would hold rows.
 const IDLE_TRANSACTION_TIMEOUT_S: u32 = 5;
 /// MySQL knows no such limit; it ends sessions that are idle for so many seconds.
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(dialect("8.0.36-28", "Percona Server (GPL)"), Some(Dialect::MySql));
         for (version, comment) in [
             ("8.0.11-TiDB-v7.5.0", "TiDB Server"),
-            ("8.0.18", "MySQL Community Server - GPL"),
+            ("8.0.16", "MySQL Community Server - GPL"),
             ("5.7.44-log", "MySQL Community Server (GPL)"),
             ("10.6.22-MariaDB", ""),
             ("unknown", ""),

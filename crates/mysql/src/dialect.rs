@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Dialect {
     /// MariaDB, 10.11 or newer.
     MariaDb,
-    /// MySQL, 8.0.33 or newer.
+    /// MySQL, 8.0.17 or newer.
     MySql,
 }
 
@@ -18,22 +18,6 @@ impl Dialect {
         match self {
             Self::MariaDb => "utf8mb4_nopad_bin",
             Self::MySql => "utf8mb4_0900_bin",
-        }
-    }
-
-    /// What stands between VALUES and ON DUPLICATE KEY UPDATE.
-    pub(crate) fn upsert_alias(self) -> &'static str {
-        match self {
-            Self::MariaDb => "",
-            Self::MySql => " AS new",
-        }
-    }
-
-    /// The value of a column in the row that was to be inserted; MySQL deprecates VALUES() since 8.0.20.
-    pub(crate) fn inserted(self, quoted_column: &str) -> String {
-        match self {
-            Self::MariaDb => format!("VALUES({quoted_column})"),
-            Self::MySql => format!("new.{quoted_column}"),
         }
     }
 }

@@ -63,7 +63,9 @@ enum Class {
 /// Numbers of MySQL's and MariaDB's error messages; above 1900 they differ.
 fn class(code: u16) -> Class {
     match code {
-        1020
+        // Below 1000: a file of the server.
+        ..1000
+        | 1020
         | 1021
         | 1030
         | 1037
@@ -191,7 +193,7 @@ fn meaning(code: u16) -> &'static str {
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => "access denied",
         1020 | 1205 | 1206 | 3572 => "row locked by somebody else for too long",
         1213 => "deadlock",
-        1021 | 1030 | 1114 | 1878 => "disk full or failing",
+        ..1000 | 1021 | 1030 | 1114 | 1878 => "disk full or failing",
         1037 | 1038 | 1041 | 1135 => "server out of memory",
         1290 | 1792 | 1836 => "server is read-only",
         1053 | 1317 | 1927 | 2006 | 2013 | 4031 => "session ended by the server",
@@ -255,9 +257,13 @@ mod tests {
 
     #[test]
     fn what_passes_is_tried_again_and_what_needs_a_person_stops() {
-        for (code, kind) in
-            [(1213, Kind::Transient), (1205, Kind::Transient), (1290, Kind::Transient), (1142, Kind::Fatal)]
-        {
+        for (code, kind) in [
+            (6, Kind::Transient),
+            (1213, Kind::Transient),
+            (1205, Kind::Transient),
+            (1290, Kind::Transient),
+            (1142, Kind::Fatal),
+        ] {
             let Fault::Stop(error) = applying(server(code, ""), None) else { panic!("{code}") };
             assert_eq!(error.kind(), kind, "{code}");
         }

@@ -65,7 +65,7 @@ pub(crate) async fn ensure(
     let rules = rules.iter().filter(|rule| rule.source == schema.table);
     let marks =
         rules.map(|rule| MarkTable::new(rule, schema)).collect::<std::result::Result<Vec<_>, Refusal>>()?;
-    let replica = Replica::new(server.dialect, Arc::clone(schema), marks)?;
+    let replica = Replica::new(Arc::clone(schema), marks)?;
     if !claim(conn, server, schema, &name).await? {
         run_ddl(conn, &ddl(server.dialect, &replica, &types), schema).await?;
     }

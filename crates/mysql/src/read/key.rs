@@ -147,7 +147,6 @@ mod tests {
     use tidemart_change::{Column, TableName};
 
     use super::*;
-    use crate::Dialect;
 
     fn replica() -> Replica {
         let column = |name: &str, column_type| Column { name: name.into(), column_type, nullable: false };
@@ -158,7 +157,7 @@ mod tests {
         ];
         let schema =
             TableSchema { table: TableName::new("public", "t"), version: 1, columns, key: vec![1, 2] };
-        Replica::new(Dialect::MariaDb, Arc::new(schema), Vec::new()).unwrap()
+        Replica::new(Arc::new(schema), Vec::new()).unwrap()
     }
 
     #[test]

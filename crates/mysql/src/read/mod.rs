@@ -45,12 +45,12 @@ pub struct Range<'a> {
 }
 
 impl TableReader {
-    /// A reader for the replica of a table.
+    /// A reader for the replica of a table. Both dialects are read by the same statements so far.
     ///
     /// # Errors
     /// Fatal where the table can have no replica, with its name and the reason.
-    pub fn new(dialect: Dialect, schema: &Arc<TableSchema>) -> Result<Self> {
-        let replica = Replica::new(dialect, Arc::clone(schema), Vec::new())
+    pub fn new(_dialect: Dialect, schema: &Arc<TableSchema>) -> Result<Self> {
+        let replica = Replica::new(Arc::clone(schema), Vec::new())
             .map_err(|refusal| Error::fatal(refusal.to_string()))?;
         let select = format!("SELECT {} FROM {}", replica.columns.join(","), replica.table);
         let key: Vec<_> = replica.key.iter().map(|index| replica.columns[*index].as_str()).collect();
