@@ -1,0 +1,34 @@
+# Two commands matter: `make run` and `make test`. Each installs what is missing first.
+.DEFAULT_GOAL := help
+.PHONY: help run test check audit bench setup
+
+CARGO ?= cargo
+# Two cores and several real servers: more tests at once would only wait for each other.
+TEST_THREADS ?= 4
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: ## Install what is missing: Java, Maven, a C compiler, libraries of the servers
+	@scripts/setup.sh
+
+run: setup ## The whole cycle on this machine; options: make run ARGS="--size small --rate 200"
+	@echo "building the release binary"
+	@$(CARGO) build --release --locked -p tidemart
+	@exec "$${CARGO_TARGET_DIR:-target}/release/tidemart" up $(ARGS)
+
+test: setup ## Every test, real servers included; ARGS goes to cargo test
+	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads $(TEST_THREADS)
+
+check: setup ## Formatting, lints and documentation, warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+audit: ## Licences, advisories, unused dependencies
+	@scripts/setup.sh audit
+	$(CARGO) deny check
+	$(CARGO) machete
+
+bench: setup ## Measure, beside Debezium with its JDBC sink; ARGS="--help" tells more
+	$(CARGO) bench --locked -p tidemart --bench cycle -- $(ARGS)

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian 12 lacks to build and run Tidemart. Does nothing where all is there.
+# Usage: setup.sh [audit]   (audit: the tools of `make audit` too)
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+if ! command -v cargo >/dev/null; then
+    say "cargo is missing: install Rust from https://rustup.rs, then try again"
+    exit 1
+fi
+
+# A package and how to see that it is not needed: a command, or a library.
+packages=()
+need() { # package, check...
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages+=("$package")
+}
+library() { ldconfig -p | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"; }
+java_17() { [ "$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p')" -ge 17 ]; }
+
+need openjdk-17-jre-headless java_17
+need maven command -v mvn
+need gcc command -v cc
+need g++ command -v c++
+need make command -v make
+need cmake command -v cmake
+need pkg-config command -v pkg-config
+need zlib1g-dev test -e /usr/include/zlib.h
+need libaio1 library libaio.so.1
+need libnuma1 library libnuma.so.1
+need xz-utils command -v xz
+need unzip command -v unzip
+
+if [ ${#packages[@]} -gt 0 ]; then
+    install="apt-get install --yes --no-install-recommends ${packages[*]}"
+    if [ "$(id -u)" = 0 ]; then
+        as_root=()
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        as_root=(sudo -n)
+    else
+        say "missing: ${packages[*]}. Run as root: apt-get update && $install"
+        exit 1
+    fi
+    say "installing ${packages[*]}"
+    if ! { "${as_root[@]}" apt-get update -q && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" $install -q; } >/dev/null; then
+        say "apt-get failed. Run as root: apt-get update && $install"
+        exit 1
+    fi
+fi
+
+if command -v rustup >/dev/null; then
+    for component in rustfmt clippy; do
+        cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
+    done
+fi
+
+if [ "${1:-}" = audit ]; then
+    for tool in cargo-deny cargo-machete; do
+        command -v "$tool" >/dev/null || { say "building $tool"; cargo install --locked "$tool"; }
+    done
+fi
