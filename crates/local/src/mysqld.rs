@@ -36,6 +36,8 @@ pub(crate) fn command(
     // First: no file of this machine may change what we start.
     command.arg("--no-defaults");
     command.arg(format!("--datadir={}", site.data.display()));
+    // A server deletes temporary tables' files in its tmpdir when it starts, those of other servers too.
+    command.arg(format!("--tmpdir={}", site.data.display()));
     command.arg(format!("--init-file={}", init_file.display()));
     // Names with the mark, so that the process is found again; relative to the data folder, since
     // the path of a socket is limited to 107 bytes.
