@@ -1,0 +1,5 @@
+SELECT DISTINCT STRAIGHT_JOIN DATE_FORMAT(o.order_date, '%Y-%m-01'), c.name, p.name
+FROM {orders} o
+JOIN {order_details} d ON d.order_id = o.order_id
+JOIN {products} p ON p.product_id = d.product_id
+JOIN {product_categories} c ON c.category_id = p.category_id

@@ -1,0 +1,28 @@
+-- In the SQL that MySQL, MariaDB and Spark share. The comment with braces is where a restriction goes.
+SELECT
+    CAST(CONCAT(g.y, '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
+    g.category_name AS category_name,
+    g.product_name AS product_name,
+    g.order_cnt AS order_cnt,
+    g.pending_quantity AS pending_quantity,
+    g.paid_quantity AS paid_quantity,
+    g.completed_quantity AS completed_quantity,
+    g.aborted_quantity AS aborted_quantity
+FROM (
+    SELECT
+        YEAR(o.order_date) AS y,
+        MONTH(o.order_date) AS m,
+        c.name AS category_name,
+        p.name AS product_name,
+        COUNT(DISTINCT o.order_id) AS order_cnt,
+        SUM(CASE WHEN o.status = 'Pending' THEN d.quantity ELSE 0 END) AS pending_quantity,
+        SUM(CASE WHEN o.status = 'Paid' THEN d.quantity ELSE 0 END) AS paid_quantity,
+        SUM(CASE WHEN o.status = 'Completed' THEN d.quantity ELSE 0 END) AS completed_quantity,
+        SUM(CASE WHEN o.status = 'Aborted' THEN d.quantity ELSE 0 END) AS aborted_quantity
+    FROM orders o
+    JOIN order_details d ON d.order_id = o.order_id
+    JOIN products p ON p.product_id = d.product_id
+    JOIN product_categories c ON c.category_id = p.category_id
+    WHERE 1 = 1 /*{and}*/
+    GROUP BY YEAR(o.order_date), MONTH(o.order_date), c.name, p.name
+) g

@@ -1,0 +1,360 @@
+//! What a mart is: its folder, read.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::{Deserialize, Serialize};
+use tidemart_change::TableName;
+use tidemart_mysql::{MarkRule, quote_identifier, quote_string, replica_name};
+use tidemart_pipeline::{Error, Result};
+
+use crate::month::Month;
+
+/// The place in a SELECT or a test where a restriction goes; a comment, so that the file is SQL as it stands.
+const RESTRICTION: &str = "/*{and}*/";
+
+/// A folder of `marts/` as it was compiled in.
+struct Folder {
+    name: &'static str,
+    files: &'static [(&'static str, &'static str)],
+}
+
+static FOLDERS: &[Folder] = include!(concat!(env!("OUT_DIR"), "/folders.rs"));
+
+#[expect(clippy::expect_used, reason = "the folders are part of the program, a test reads them all")]
+static MARTS: LazyLock<Vec<Mart>> =
+    LazyLock::new(|| FOLDERS.iter().map(Mart::read).collect::<std::result::Result<_, _>>().expect("marts/"));
+
+/// A mart's name and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MartInfo {
+    /// Its name, which is also its table's.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+}
+
+/// Every mart, by name.
+#[must_use]
+pub fn list() -> Vec<MartInfo> {
+    let info = |mart: &Mart| MartInfo { name: mart.name.clone(), description: mart.toml.description.clone() };
+    MARTS.iter().map(info).collect()
+}
+
+/// What the consumer is to mark, for all marts.
+#[must_use]
+pub fn mark_rules() -> Vec<MarkRule> {
+    MARTS.iter().flat_map(|mart| mart.sources.iter().map(|source| source.rule.clone())).collect()
+}
+
+/// All marts.
+pub(crate) fn all() -> &'static [Mart] {
+    &MARTS
+}
+
+/// The mart of this name.
+pub(crate) fn find(name: &str) -> Result<&'static Mart> {
+    MARTS.iter().find(|mart| mart.name == name).ok_or_else(|| {
+        let names: Vec<_> = MARTS.iter().map(|mart| mart.name.as_str()).collect();
+        Error::fatal(format!("there is no mart {name}; there are {}", names.join(", ")))
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Toml {
+    description: String,
+    key: Vec<String>,
+    /// What the months are of, as select.sql calls it.
+    month: String,
+    narrow: Option<Narrow>,
+    sources: Vec<SourceToml>,
+    tests: Vec<TestToml>,
+}
+
+/// A second column of the key by which select.sql can be restricted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Narrow {
+    column: String,
+    expression: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceToml {
+    table: String,
+    key: Vec<String>,
+    columns: Vec<String>,
+    #[serde(default)]
+    indexes: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestToml {
+    name: String,
+    pace: Pace,
+}
+
+/// How often a data test is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Pace {
+    /// With each refresh, on the groups that it replaced.
+    Refresh,
+    /// Now and then, on everything.
+    Whole,
+}
+
+/// A mart.
+#[derive(Debug)]
+pub(crate) struct Mart {
+    pub(crate) name: String,
+    toml: Toml,
+    pub(crate) sources: Vec<MartSource>,
+    pub(crate) tests: Vec<DataTest>,
+    table: &'static str,
+    select: &'static str,
+}
+
+/// A table that a mart is computed from.
+#[derive(Debug)]
+pub(crate) struct MartSource {
+    /// Name of the replica.
+    pub(crate) replica: String,
+    /// What the consumer marks: the columns that select.sql reads.
+    pub(crate) rule: MarkRule,
+    /// Name of the table of marks.
+    pub(crate) marks: String,
+    /// The key's columns.
+    pub(crate) key: Vec<String>,
+    /// Columns of each secondary index that the mart needs.
+    pub(crate) indexes: Vec<Vec<String>>,
+    /// SELECT of the groups of changed rows; `{table}` stands for each source.
+    pub(crate) groups: &'static str,
+}
+
+/// A data test: SQL that returns offending rows, the columns of the key first.
+#[derive(Debug)]
+pub(crate) struct DataTest {
+    pub(crate) name: String,
+    pub(crate) pace: Pace,
+    sql: &'static str,
+}
+
+/// A part of a mart that can be computed and replaced by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// A month.
+    Month(Month),
+    /// In a month, the groups whose narrowing column has one of these values.
+    Narrow(Month, Vec<String>),
+}
+
+impl Mart {
+    fn read(folder: &Folder) -> std::result::Result<Self, String> {
+        let named = |reason: String| format!("mart {}: {reason}", folder.name);
+        let toml: Toml =
+            toml::from_str(folder.file("mart.toml")?).map_err(|error| named(error.to_string()))?;
+        let sources = toml.sources.iter().map(|source| MartSource::read(folder, source));
+        let tests = toml.tests.iter().map(|test| {
+            let sql = folder.file(&format!("tests/{}.sql", test.name))?;
+            Ok::<_, String>(DataTest { name: test.name.clone(), pace: test.pace, sql })
+        });
+        Ok(Self {
+            name: folder.name.to_owned(),
+            sources: sources.collect::<std::result::Result<_, _>>().map_err(named)?,
+            tests: tests.collect::<std::result::Result<_, _>>()?,
+            table: folder.file("table.sql")?,
+            select: folder.file("select.sql")?,
+            toml,
+        })
+    }
+
+    /// The mart's table, quoted.
+    pub(crate) fn table(&self) -> String {
+        quote_identifier(&self.name)
+    }
+
+    /// The columns that make a group, month first.
+    pub(crate) fn key(&self) -> &[String] {
+        &self.toml.key
+    }
+
+    /// The statement that makes the table.
+    pub(crate) fn ddl(&self, dialect: tidemart_mysql::Dialect) -> String {
+        self.table.replace("{collation}", dialect.collation())
+    }
+
+    /// The SELECT of a part.
+    pub(crate) fn select(&self, part: &Part) -> String {
+        self.select.replace(RESTRICTION, &self.source_condition(part))
+    }
+
+    /// ` AND …` for select.sql.
+    fn source_condition(&self, part: &Part) -> String {
+        let of_month = |month: &Month| {
+            let column = &self.toml.month;
+            let (from, to) = (month.first_day(), month.next().first_day());
+            format!("AND {column} >= '{from}' AND {column} < '{to}'")
+        };
+        match (part, &self.toml.narrow) {
+            (Part::Whole, _) => String::new(),
+            (Part::Narrow(month, values), Some(narrow)) => {
+                format!("{} AND {} IN ({})", of_month(month), narrow.expression, quoted(values))
+            }
+            (Part::Month(month) | Part::Narrow(month, _), _) => of_month(month),
+        }
+    }
+
+    /// A condition on the mart's own rows, those of a part, for a table of this alias.
+    pub(crate) fn own_condition(&self, part: &Part, alias: &str) -> String {
+        let column = |name: &str| format!("{alias}.{}", quote_identifier(name));
+        let of_month = |month: &Month| format!("{} = '{}'", column(&self.toml.key[0]), month.first_day());
+        match (part, &self.toml.narrow) {
+            (Part::Whole, _) => "1 = 1".to_owned(),
+            (Part::Narrow(month, values), Some(narrow)) => {
+                format!("{} AND {} IN ({})", of_month(month), column(&narrow.column), quoted(values))
+            }
+            (Part::Month(month) | Part::Narrow(month, _), _) => of_month(month),
+        }
+    }
+
+    /// The parts that hold these groups.
+    pub(crate) fn parts<'a>(&self, groups: impl IntoIterator<Item = &'a Group>) -> Vec<Part> {
+        let narrow = self.toml.narrow.as_ref();
+        let position = narrow.and_then(|narrow| self.toml.key.iter().position(|key| *key == narrow.column));
+        let mut months: BTreeMap<Month, Vec<String>> = BTreeMap::new();
+        for group in groups {
+            if let Some(month) = group.month() {
+                let values = months.entry(month).or_default();
+                values.extend(position.and_then(|position| group.0.get(position)).cloned());
+            }
+        }
+        let part = |(month, mut values): (Month, Vec<String>)| {
+            values.sort_unstable();
+            values.dedup();
+            if position.is_some() { Part::Narrow(month, values) } else { Part::Month(month) }
+        };
+        months.into_iter().map(part).collect()
+    }
+}
+
+impl MartSource {
+    fn read(folder: &Folder, source: &SourceToml) -> std::result::Result<Self, String> {
+        let (schema, name) = source.table.split_once('.').ok_or("a source is written schema.table")?;
+        let table = TableName::new(schema, name);
+        let replica = replica_name(&table)?;
+        let rule = MarkRule { mart: folder.name.to_owned(), source: table, columns: source.columns.clone() };
+        if source.key.iter().any(|column| !source.columns.contains(column)) {
+            return Err(format!("the columns of {replica} lack its key"));
+        }
+        Ok(Self {
+            marks: rule.table().map_err(|error| error.to_string())?,
+            groups: folder.file(&format!("groups/{replica}.sql"))?,
+            replica,
+            rule,
+            key: source.key.clone(),
+            indexes: source.indexes.clone(),
+        })
+    }
+}
+
+impl DataTest {
+    /// The test's SQL, on a part of the mart where it takes a restriction.
+    pub(crate) fn sql(&self, mart: &Mart, part: &Part) -> String {
+        let condition = format!("AND {}", mart.own_condition(part, &mart.table()));
+        self.sql.replace(RESTRICTION, &condition)
+    }
+}
+
+impl Folder {
+    fn file(&self, path: &str) -> std::result::Result<&'static str, String> {
+        let found = self.files.iter().find(|(name, _)| *name == path);
+        found.map(|(_, text)| *text).ok_or_else(|| format!("mart {}: {path} is missing", self.name))
+    }
+}
+
+/// The key of a group, each column as text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Group(pub(crate) Vec<String>);
+
+impl Group {
+    pub(crate) fn month(&self) -> Option<Month> {
+        self.0.first().and_then(|date| Month::of_date(date))
+    }
+}
+
+impl std::fmt::Display for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(" / "))
+    }
+}
+
+/// Values as literals, with commas between.
+pub(crate) fn quoted(values: &[String]) -> String {
+    values.iter().map(|value| quote_string(value)).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_is_read() {
+        let names: Vec<_> = list().into_iter().map(|mart| mart.name).collect();
+        assert_eq!(names, ["product_sales", "user_sales"]);
+        for mart in all() {
+            assert_eq!(mart.key()[0], "month", "{}", mart.name);
+            assert!(mart.select.contains(RESTRICTION));
+            for test in &mart.tests {
+                assert_eq!(test.pace == Pace::Refresh, test.sql.contains(RESTRICTION), "{}", test.name);
+            }
+            let replicas = mart.sources.iter().map(|source| format!("{{{}}}", source.replica));
+            for replica in replicas {
+                assert!(mart.sources.iter().all(|source| source.groups.contains(&replica)), "{replica}");
+            }
+        }
+    }
+
+    #[test]
+    fn rules_name_each_source_once_for_each_mart() {
+        let rules = mark_rules();
+        assert_eq!(rules.len(), 6);
+        assert!(rules.iter().all(|rule| rule.table().is_ok()));
+    }
+
+    #[test]
+    fn groups_become_parts_by_month() {
+        let group = |parts: [&str; 3]| Group(parts.map(str::to_owned).to_vec());
+        let groups = [
+            group(["2026-01-01", "a", "x'"]),
+            group(["2026-02-01", "a", "y"]),
+            group(["2026-01-01", "b", "x'"]),
+        ];
+        let mart = find("product_sales").unwrap();
+        let parts = mart.parts(&groups);
+        let month = |text: &str| text.parse().unwrap();
+        assert_eq!(
+            parts,
+            [
+                Part::Narrow(month("2026-01"), vec!["x'".into()]),
+                Part::Narrow(month("2026-02"), vec!["y".into()])
+            ]
+        );
+        let select = mart.select(&parts[0]);
+        assert!(select.contains(r"AND o.order_date < '2026-02-01' AND p.name IN ('x\'')"), "{select}");
+        assert_eq!(
+            mart.own_condition(&parts[1], "m"),
+            "m.`month` = '2026-02-01' AND m.`product_name` IN ('y')"
+        );
+    }
+
+    #[test]
+    fn an_unknown_mart_is_named_with_those_there_are() {
+        let error = find("sales").unwrap_err().to_string();
+        assert!(error.contains("no mart sales") && error.contains("user_sales"), "{error}");
+    }
+}

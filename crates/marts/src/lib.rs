@@ -1,0 +1,32 @@
+//! The marts: folders of SQL, kept fresh from the replica in MySQL or MariaDB.
+//!
+//! A mart is a folder below `marts/`: its table, one SELECT, its data tests, and for each source table the columns
+//! that the SELECT reads and how a changed row maps to groups. The folders are compiled in.
+//!
+//! The consumer marks, in the transaction of the rows, what it changes ([`mark_rules`]). A [`refresh`] reads the
+//! marks and computes the groups that they map to in one snapshot, then replaces those groups and deletes exactly
+//! these marks in one transaction: after it the mart is what the SELECT says of that snapshot, all groups included.
+//! A [`rebuild`] computes everything, or a month, beside the mart and swaps it in while refreshes go on.
+
+mod changes;
+mod check;
+mod definition;
+mod groups;
+mod month;
+mod rebuild;
+mod refresh;
+mod session;
+mod sources;
+mod stage;
+mod state;
+mod tests_of_data;
+mod watch;
+
+pub use check::{Difference, Kind, Report, check};
+pub use definition::{MartInfo, list, mark_rules};
+pub use month::{Month, MonthError};
+pub use rebuild::{Rebuilt, Scope, rebuild};
+pub use refresh::{Refreshed, refresh};
+pub use state::{MartStatus, status};
+pub use tests_of_data::TestResult;
+pub use watch::refresh_loop;

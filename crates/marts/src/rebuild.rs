@@ -1,0 +1,119 @@
+//! Rebuild of a mart, or of a month of it, while refreshes go on.
+//!
+//! While a rebuild is registered, refreshes flag their marks as done instead of deleting them. The swap deletes those
+//! that were there before the rebuild began to read, and makes all others wait again, so that the next refresh
+//! computes whatever the rebuild may not have seen. A registration is only good while its session holds the rebuild's
+//! lock: one that was killed leaves nothing that would last, its stage is a temporary table and the next refresh
+//! removes its registration.
+
+use serde::Serialize;
+use tidemart_mysql::{Config, quote_string};
+use tidemart_pipeline::{Error, Result};
+
+use crate::{
+    changes::Fate,
+    definition::{self, Mart, Part},
+    month::Month,
+    refresh::{Seen, forget_abandoned},
+    session::{Lock, Session, of_mart},
+    sources, stage, state,
+};
+
+/// Seconds that a rebuild waits for a refresh that is at work.
+const LOCK_WAIT_S: u32 = 300;
+
+/// What is computed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Full,
+    /// One month.
+    Month(Month),
+}
+
+/// What a rebuild did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rebuilt {
+    /// The mart.
+    pub mart: String,
+    /// Rows that were computed.
+    pub computed: u64,
+    /// Rows that were not the same before.
+    pub changed: u64,
+}
+
+/// Computes a mart or a month of it from nothing and replaces it at once.
+///
+/// # Errors
+/// An unknown mart, one whose sources are not complete, another rebuild at work; transient where the connection was
+/// lost.
+pub async fn rebuild(config: &Config, mart: &str, scope: Scope) -> Result<Rebuilt> {
+    let mart = definition::find(mart)?;
+    let mut session = Session::open(config).await?;
+    let result = run(&mut session, mart, scope).await.map_err(of_mart(&mart.name));
+    // Its locks end with it.
+    session.close().await;
+    result
+}
+
+async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt> {
+    state::prepare(session, mart).await?;
+    if let Some(reason) = sources::missing(session, mart).await? {
+        return Err(Error::fatal(reason));
+    }
+    sources::index(session, mart).await?;
+    let (part, what) = match scope {
+        Scope::Full => (Part::Whole, "full".to_owned()),
+        Scope::Month(month) => (Part::Month(month), month.to_string()),
+    };
+    if !session.lock(Lock::Rebuild, &mart.name, 0).await? {
+        return Err(Error::fatal("another rebuild of it is running; wait until it has ended"));
+    }
+    let seen = register(session, mart, scope, &what).await?;
+    stage::prepare(session, mart).await?;
+    let computed = stage::compute(session, mart, &part).await?;
+    let changed = swap(session, mart, part, &seen).await?;
+    Ok(Rebuilt { mart: mart.name.clone(), computed, changed })
+}
+
+/// Between two refreshes: the rebuild will see whatever one before has taken the marks of, one after flags its marks.
+async fn register(session: &mut Session, mart: &Mart, scope: Scope, what: &str) -> Result<Seen> {
+    lock(session, mart).await?;
+    let outlook = state::outlook(session, mart).await?;
+    if !outlook.built && scope != Scope::Full {
+        return Err(Error::fatal("it was not computed yet; run a full rebuild first"));
+    }
+    session.begin().await?;
+    // We hold the rebuild's lock, so a registration that is there is of one that died.
+    if outlook.rebuilding {
+        forget_abandoned(session, mart).await?;
+    }
+    state::update(session, mart, &format!("rebuilding = {}", quote_string(what))).await?;
+    session.commit().await?;
+    let seen = Seen::now(session, mart).await?;
+    session.unlock(Lock::Refresh, &mart.name).await?;
+    Ok(seen)
+}
+
+async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen) -> Result<u64> {
+    lock(session, mart).await?;
+    session.begin().await?;
+    let swapped = stage::swap(session, mart, std::slice::from_ref(&part)).await?;
+    match part {
+        Part::Whole => seen.settle(session, mart, Fate::Delete).await?,
+        Part::Month(_) | Part::Narrow(..) => seen.settle_month(session, mart).await?,
+    }
+    state::update(session, mart, "rebuilding = NULL").await?;
+    let newest_us = if part == Part::Whole { seen.newest_us } else { None };
+    state::refreshed(session, mart, &state::counted(mart), newest_us).await?;
+    session.commit().await?;
+    session.unlock(Lock::Refresh, &mart.name).await?;
+    Ok(swapped.rows())
+}
+
+async fn lock(session: &mut Session, mart: &Mart) -> Result<()> {
+    if session.lock(Lock::Refresh, &mart.name, LOCK_WAIT_S).await? {
+        return Ok(());
+    }
+    Err(Error::transient(format!("a refresh has been at work for {LOCK_WAIT_S} s")))
+}

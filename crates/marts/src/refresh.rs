@@ -1,0 +1,294 @@
+//! The refresh: from marks to groups to rows.
+//!
+//! 1. In one snapshot (REPEATABLE READ): read the marks that wait, map them to groups over the rows as they are and
+//!    the marked values, compute those groups.
+//! 2. In one transaction (READ COMMITTED): replace the groups, delete exactly those marks, record it.
+//!
+//! Reading and computing in one snapshot makes the mart, after each refresh, equal to its SELECT in that snapshot.
+//! Writing in another transaction keeps its locks short, and READ COMMITTED keeps them off the gaps into which the
+//! consumer inserts marks. Nobody changes the mart in between: a named lock is held throughout.
+
+use serde::Serialize;
+use tidemart_mysql::Config;
+use tidemart_pipeline::{Error, Result};
+use tracing::{debug, info};
+
+use crate::{
+    changes::{self, Changes, Fate},
+    definition::{Mart, Part, find},
+    groups,
+    session::{Lock, Session, of_mart},
+    sources,
+    stage::{self, Swapped},
+    state::{self, Outlook},
+    tests_of_data,
+};
+
+/// More groups than these are not computed one by one: the whole mart takes less.
+const MOST_GROUPS: usize = 20_000;
+/// How long a single refresh waits for another one of the same mart, in seconds.
+const PATIENCE_S: u32 = 60;
+
+/// What a refresh did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Refreshed {
+    /// The mart.
+    pub mart: String,
+    /// Why it could not be refreshed yet.
+    pub waiting: Option<String>,
+    /// It was computed as a whole.
+    pub whole: bool,
+    /// Marks that were worked off.
+    pub marks: u64,
+    /// Groups that they mapped to.
+    pub groups: u64,
+    /// Rows of the mart that changed.
+    pub changed_rows: u64,
+    /// Data tests that failed on the groups of this refresh.
+    pub failed: Vec<String>,
+}
+
+/// Brings a mart up to what the replica holds now, and runs the data tests on what it replaced.
+///
+/// # Errors
+/// Fatal where there is no such mart or a right is missing; transient where the server is away or busy.
+pub async fn refresh(config: &Config, mart: &str) -> Result<Refreshed> {
+    let mart = find(mart)?;
+    let mut refresher = Refresher::new(config.clone(), mart);
+    let done = refresher.refresh(PATIENCE_S).await?;
+    refresher.close().await;
+    done.ok_or_else(|| {
+        Error::transient(format!("mart {}: another refresh runs for more than {PATIENCE_S} s", mart.name))
+    })
+}
+
+/// Refreshes one mart again and again over one session.
+#[derive(Debug)]
+pub(crate) struct Refresher {
+    config: Config,
+    mart: &'static Mart,
+    session: Option<Session>,
+}
+
+/// What was computed in the snapshot.
+struct Computed {
+    changes: Changes,
+    parts: Vec<Part>,
+    groups: usize,
+    rows: Vec<Vec<Option<String>>>,
+}
+
+impl Refresher {
+    pub(crate) fn new(config: Config, mart: &'static Mart) -> Self {
+        Self { config, mart, session: None }
+    }
+
+    /// One refresh; `None` where another process is about it for longer than we wait.
+    pub(crate) async fn refresh(&mut self, wait_s: u32) -> Result<Option<Refreshed>> {
+        self.refresh_unnamed(wait_s).await.map_err(of_mart(&self.mart.name))
+    }
+
+    async fn refresh_unnamed(&mut self, wait_s: u32) -> Result<Option<Refreshed>> {
+        // Taken out: a session whose refresh fails, or is given up half-way, is dropped with all that it holds.
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => match open(&self.config, self.mart).await? {
+                Ok(session) => session,
+                Err(reason) => return Ok(Some(waiting(self.mart, reason))),
+            },
+        };
+        let done = refresh_in(&mut session, self.mart, wait_s).await?;
+        self.session = Some(session);
+        Ok(done)
+    }
+
+    /// Ends the session; the next refresh opens another one.
+    pub(crate) async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+}
+
+/// A session with everything that a refresh needs; else why the mart cannot be refreshed yet.
+pub(crate) async fn open(config: &Config, mart: &Mart) -> Result<std::result::Result<Session, String>> {
+    let mut session = Session::open(config).await?;
+    state::prepare(&mut session, mart).await?;
+    if let Some(reason) = sources::missing(&mut session, mart).await? {
+        state::wait_for(&mut session, mart, &reason).await?;
+        session.close().await;
+        return Ok(Err(reason));
+    }
+    stage::prepare(&mut session, mart).await?;
+    groups::prepare(&mut session, mart).await?;
+    Ok(Ok(session))
+}
+
+fn waiting(mart: &Mart, reason: String) -> Refreshed {
+    Refreshed { mart: mart.name.clone(), waiting: Some(reason), ..Refreshed::default() }
+}
+
+async fn refresh_in(session: &mut Session, mart: &Mart, wait_s: u32) -> Result<Option<Refreshed>> {
+    let outlook = state::outlook(session, mart).await?;
+    if outlook.built && !outlook.pending && !outlook.abandoned {
+        return Ok(Some(Refreshed { mart: mart.name.clone(), ..Refreshed::default() }));
+    }
+    if !session.lock(Lock::Refresh, &mart.name, wait_s).await? {
+        return Ok(None);
+    }
+    // Only under the lock: a rebuild registers and swaps under it, too.
+    let outlook = state::outlook(session, mart).await?;
+    let (mut refreshed, parts) = match outlook.built {
+        true => some(session, mart, outlook).await?,
+        false => whole(session, mart, outlook).await?,
+    };
+    session.unlock(Lock::Refresh, &mart.name).await?;
+    refreshed.failed = tests_of_data::after_refresh(session, mart, &parts).await?;
+    Ok(Some(refreshed))
+}
+
+/// Refreshes the groups that marks map to; everything where marks cannot say.
+async fn some(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(Refreshed, Vec<Part>)> {
+    groups::clear(session, mart).await?;
+    stage::clear(session, mart).await?;
+    session.snapshot().await?;
+    let computed = compute(session, mart).await?;
+    session.commit().await?;
+    let Some(computed) = computed else { return whole(session, mart, outlook).await };
+    stage::fill(session, mart, &computed.rows).await?;
+    session.begin().await?;
+    let swapped = match computed.parts.is_empty() {
+        true => Swapped::default(),
+        false => stage::swap(session, mart, &computed.parts).await?,
+    };
+    for (source, found) in mart.sources.iter().zip(&computed.changes.sources) {
+        changes::settle(session, source, &found.ids, seen(outlook)).await?;
+    }
+    let count = format!("row_count + {} - {}", swapped.inserted, swapped.deleted);
+    state::refreshed(session, mart, &count, computed.changes.newest_us()).await?;
+    if outlook.abandoned {
+        forget_abandoned(session, mart).await?;
+    }
+    session.commit().await?;
+    let refreshed = Refreshed {
+        mart: mart.name.clone(),
+        marks: computed.changes.count() as u64,
+        groups: computed.groups as u64,
+        changed_rows: swapped.rows(),
+        ..Refreshed::default()
+    };
+    debug!(mart = mart.name, ?swapped, marks = refreshed.marks, groups = refreshed.groups, "mart refreshed");
+    Ok((refreshed, computed.parts))
+}
+
+/// Everything that belongs into the snapshot; `None` where the whole mart is to be computed.
+async fn compute(session: &mut Session, mart: &Mart) -> Result<Option<Computed>> {
+    let changes = Changes::read(session, mart).await?;
+    if changes.everything {
+        return Ok(None);
+    }
+    let groups = groups::of(session, mart, &changes).await?;
+    if groups.len() > MOST_GROUPS {
+        return Ok(None);
+    }
+    let parts = mart.parts(&groups);
+    let mut rows = Vec::new();
+    for part in &parts {
+        rows.extend(session.rows(&mart.select(part)).await?);
+    }
+    Ok(Some(Computed { changes, parts, groups: groups.len(), rows }))
+}
+
+/// Computes the whole mart, once all its sources are complete.
+async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(Refreshed, Vec<Part>)> {
+    if let Some(reason) = sources::missing(session, mart).await? {
+        state::wait_for(session, mart, &reason).await?;
+        return Ok((waiting(mart, reason), Vec::new()));
+    }
+    sources::index(session, mart).await?;
+    let seen_marks = Seen::now(session, mart).await?;
+    stage::clear(session, mart).await?;
+    stage::compute(session, mart, &Part::Whole).await?;
+    session.begin().await?;
+    let swapped = stage::swap(session, mart, &[Part::Whole]).await?;
+    seen_marks.settle(session, mart, seen(outlook)).await?;
+    state::refreshed(session, mart, &state::counted(mart), seen_marks.newest_us).await?;
+    if outlook.abandoned {
+        forget_abandoned(session, mart).await?;
+    }
+    session.commit().await?;
+    info!(mart = mart.name, rows = swapped.rows(), "mart computed as a whole");
+    let refreshed = Refreshed {
+        mart: mart.name.clone(),
+        whole: true,
+        marks: seen_marks.count() as u64,
+        changed_rows: swapped.rows(),
+        ..Refreshed::default()
+    };
+    Ok((refreshed, vec![Part::Whole]))
+}
+
+/// What becomes of marks that are in the mart now.
+fn seen(outlook: Outlook) -> Fate {
+    if outlook.rebuilding && !outlook.abandoned { Fate::Flag } else { Fate::Delete }
+}
+
+/// Removes the registration of a rebuild that died, and its flagged marks: they are in the mart.
+pub(crate) async fn forget_abandoned(session: &mut Session, mart: &Mart) -> Result<()> {
+    info!(mart = mart.name, "a rebuild ended before its time; its registration is removed");
+    for source in &mart.sources {
+        changes::forget_flagged(session, source).await?;
+    }
+    state::update(session, mart, "rebuilding = NULL").await
+}
+
+/// The marks that a computation outside of a snapshot has certainly seen: those that were there before it began.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Ids by source, ascending.
+    ids: Vec<Vec<i64>>,
+    pub(crate) newest_us: Option<i64>,
+}
+
+impl Seen {
+    pub(crate) async fn now(session: &mut Session, mart: &Mart) -> Result<Self> {
+        let newest_us = sources::newest_commit_us(session, mart).await?;
+        let mut ids = Vec::new();
+        for source in &mart.sources {
+            let marks = changes::all(session, source).await?;
+            ids.push(marks.into_iter().map(|(id, _)| id).collect());
+        }
+        Ok(Self { ids, newest_us })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.ids.iter().map(Vec::len).sum()
+    }
+
+    /// After a swap of everything: these marks are in it. What came later is refreshed again, whether the
+    /// computation saw it or not.
+    pub(crate) async fn settle(&self, session: &mut Session, mart: &Mart, fate: Fate) -> Result<()> {
+        for (source, seen) in mart.sources.iter().zip(&self.ids) {
+            let marks = changes::all(session, source).await?;
+            let later = |id: &i64| seen.binary_search(id).is_err();
+            let later: Vec<_> = marks.into_iter().map(|(id, _)| id).filter(later).collect();
+            changes::settle(session, source, seen, fate).await?;
+            changes::settle(session, source, &later, Fate::Again).await?;
+        }
+        Ok(())
+    }
+
+    /// After a swap of a month: its marks that were refreshed meanwhile are in it; what waits concerns other months
+    /// too, and goes on waiting.
+    pub(crate) async fn settle_month(&self, session: &mut Session, mart: &Mart) -> Result<()> {
+        for (source, seen) in mart.sources.iter().zip(&self.ids) {
+            let marks = changes::all(session, source).await?;
+            let (done, again): (Vec<_>, Vec<_>) =
+                marks.into_iter().partition(|(id, flagged)| *flagged && seen.binary_search(id).is_ok());
+            let ids = |marks: Vec<(i64, bool)>| marks.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+            changes::settle(session, source, &ids(done), Fate::Delete).await?;
+            changes::settle(session, source, &ids(again), Fate::Again).await?;
+        }
+        Ok(())
+    }
+}

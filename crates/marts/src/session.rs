@@ -1,0 +1,182 @@
+//! A session of the target database, and what its errors mean.
+
+use std::{fmt, time::Duration};
+
+use mysql_async::{Conn, Error as Driver, Row, Value, prelude::Queryable};
+use tidemart_mysql::{Config, Dialect, quote_string};
+use tidemart_pipeline::{Error, Result};
+
+/// Longest wait for the answer to one statement; afterwards the link counts as dead.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Longest wait for a statement that computes a whole mart or makes an index.
+const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
+
+/// A row, each value as text.
+pub(crate) type TextRow = Vec<Option<String>>;
+
+/// An open session. After any error it must be dropped, which ends its transaction and its locks.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) conn: Conn,
+    pub(crate) dialect: Dialect,
+}
+
+/// The named locks of a mart; the server frees them when their session ends, however it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// Held while marks are taken away or the mart is replaced: one refresh or swap at a time.
+    Refresh,
+    /// Held while a rebuild runs: a registration without it is one of a rebuild that died.
+    Rebuild,
+}
+
+impl Lock {
+    /// The lock's name as an expression; locks are the server's, so the database is part of it.
+    pub(crate) fn name(self, mart: &str) -> String {
+        let kind = match self {
+            Self::Refresh => "refresh",
+            Self::Rebuild => "rebuild",
+        };
+        format!("CONCAT('tidemart_{kind}_', MD5(CONCAT(DATABASE(), '.', {})))", quote_string(mart))
+    }
+}
+
+impl Session {
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let (conn, server) = tidemart_mysql::open(config).await?;
+        Ok(Self { conn, dialect: server.dialect })
+    }
+
+    /// Runs a statement; says how many rows it changed.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<u64> {
+        within(ANSWER, self.conn.query_drop(sql)).await?;
+        Ok(self.conn.affected_rows())
+    }
+
+    /// Runs a statement that may take hours.
+    pub(crate) async fn run_long(&mut self, sql: &str) -> Result<u64> {
+        within(LONG_ANSWER, self.conn.query_drop(sql)).await?;
+        Ok(self.conn.affected_rows())
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>> {
+        read(&mut self.conn, sql).await
+    }
+
+    /// The first value of the first row, unless it is NULL.
+    pub(crate) async fn value(&mut self, sql: &str) -> Result<Option<String>> {
+        Ok(self.rows(sql).await?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+    }
+
+    /// Takes a lock, waiting for so many seconds; says whether it did.
+    pub(crate) async fn lock(&mut self, lock: Lock, mart: &str, wait_s: u32) -> Result<bool> {
+        let answer = self.value(&format!("SELECT GET_LOCK({}, {wait_s})", lock.name(mart))).await?;
+        Ok(answer.as_deref() == Some("1"))
+    }
+
+    pub(crate) async fn unlock(&mut self, lock: Lock, mart: &str) -> Result<()> {
+        self.run(&format!("DO RELEASE_LOCK({})", lock.name(mart))).await.map(drop)
+    }
+
+    /// Begins a transaction that reads everything as it is now, whatever is committed meanwhile.
+    pub(crate) async fn snapshot(&mut self) -> Result<()> {
+        self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT").await.map(drop)
+    }
+
+    /// Begins a transaction that writes, READ COMMITTED as the session is.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        self.run("START TRANSACTION").await.map(drop)
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<()> {
+        self.run("COMMIT").await.map(drop)
+    }
+
+    pub(crate) async fn close(self) {
+        drop(tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await);
+    }
+}
+
+/// All rows of a query as texts.
+pub(crate) async fn read(conn: &mut Conn, sql: &str) -> Result<Vec<TextRow>> {
+    let rows: Vec<Row> = within(ANSWER, conn.query(sql)).await?;
+    rows.into_iter().map(|row| row.unwrap_raw().into_iter().map(text).collect()).collect()
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = std::result::Result<T, Driver>>,
+) -> Result<T> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(fault),
+        Err(_) => Err(Error::transient(format!("no answer from MySQL within {} s", limit.as_secs()))),
+    }
+}
+
+/// The text protocol sends every value as text.
+fn text(value: Option<Value>) -> Result<Option<String>> {
+    match value {
+        Some(Value::Bytes(bytes)) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Some(Value::NULL) => Ok(None),
+        _ => Err(Error::transient("MySQL sent a value in another form than text")),
+    }
+}
+
+/// What an error of the server means. Its message is not passed on where it might quote values.
+fn fault(error: Driver) -> Error {
+    let Driver::Server(server) = error else {
+        return Error::transient("lost the connection to MySQL").because(error);
+    };
+    let told = format!("MySQL refused a statement of a mart: error {} ({})", server.code, server.state);
+    match server.code {
+        // No rights, no such database.
+        1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 => {
+            Error::fatal(format!("{told}; grant the account all rights on the database"))
+        }
+        // Unknown column, bad syntax: the message names things and no values.
+        1054 | 1064 => Error::fatal(format!("{told}: {}", server.message)),
+        _ => Error::transient(told),
+    }
+}
+
+/// A mart's name before an error of its.
+pub(crate) fn of_mart(mart: &str) -> impl Fn(Error) -> Error {
+    move |error| {
+        let message = format!("mart {mart}");
+        match error.kind() {
+            tidemart_pipeline::Kind::Transient => Error::transient(message),
+            tidemart_pipeline::Kind::Fatal => Error::fatal(message),
+        }
+        .because(error)
+    }
+}
+
+/// A value as a literal.
+pub(crate) fn literal(value: Option<&str>) -> String {
+    value.map_or_else(|| "NULL".to_owned(), quote_string)
+}
+
+/// Rows as `(…),(…)`.
+pub(crate) fn tuples<'a>(rows: impl IntoIterator<Item = &'a [Option<String>]>) -> String {
+    let tuple = |row: &[Option<String>]| {
+        let values: Vec<_> = row.iter().map(|value| literal(value.as_deref())).collect();
+        format!("({})", values.join(","))
+    };
+    rows.into_iter().map(tuple).collect::<Vec<_>>().join(",")
+}
+
+/// A number in an answer.
+pub(crate) fn number<T: std::str::FromStr>(value: Option<&String>) -> Option<T> {
+    value.and_then(|text| text.parse().ok())
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refresh => "refresh",
+            Self::Rebuild => "rebuild",
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What is known of each mart: its row in `tidemart_marts`, and what waits for it.
+
+use mysql_async::Conn;
+use serde::Serialize;
+use tidemart_mysql::{quote_identifier, quote_string};
+use tidemart_pipeline::Result;
+
+use crate::{
+    changes,
+    definition::{Mart, all},
+    session::{Lock, Session, TextRow, literal, number, read},
+    sources,
+};
+
+/// How fresh a mart is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MartStatus {
+    /// Its name.
+    pub name: String,
+    /// Rows it has; `None` before it was first computed.
+    pub rows: Option<u64>,
+    /// Age of the oldest commit that the replica has and the mart does not show yet, microseconds; 0 when it shows
+    /// everything that is in the replica. `None` before it was first computed.
+    pub lag_us: Option<i64>,
+    /// Marks that wait to be mapped to groups.
+    pub pending: u64,
+    /// Newest commit of the source among the changes that it shows, microseconds since 1970 UTC.
+    pub fresh_us: Option<i64>,
+    /// When it was last refreshed, microseconds since 1970 UTC.
+    pub refreshed_at_us: Option<i64>,
+    /// Why it is not kept fresh at present.
+    pub waiting: Option<String>,
+    /// The data tests that failed when they were last run.
+    pub failed: Option<String>,
+    /// The rebuild that is running: `full` or a month.
+    pub rebuilding: Option<String>,
+}
+
+/// The state of every mart.
+///
+/// # Errors
+/// As [`tidemart_mysql::connect`].
+pub async fn status(conn: &mut Conn) -> Result<Vec<MartStatus>> {
+    let tables = read(conn, include_str!("sql/own_tables.sql")).await?;
+    let tables: Vec<String> = tables.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+    let mut known = Vec::new();
+    for mart in all() {
+        let row = match tables.iter().any(|table| table == STATE) {
+            true => read(conn, &status_query(mart, &tables)).await?.into_iter().next(),
+            false => None,
+        };
+        known.push(of_row(mart, row));
+    }
+    Ok(known)
+}
+
+const STATE: &str = "tidemart_marts";
+
+fn status_query(mart: &Mart, tables: &[String]) -> String {
+    let there = mart.sources.iter().filter(|source| tables.contains(&source.marks));
+    let waiting: String =
+        there.map(|source| format!("UNION ALL {}", changes::waiting_count(source))).collect();
+    include_str!("sql/status.sql")
+        .replace("{waiting}", &waiting)
+        .replace("{mart}", &quote_string(&mart.name))
+        .replace("{rebuild_lock}", &Lock::Rebuild.name(&mart.name))
+}
+
+fn of_row(mart: &Mart, row: Option<TextRow>) -> MartStatus {
+    let row = row.unwrap_or_else(|| vec![None; 9]);
+    let text = |index: usize| row.get(index).cloned().flatten();
+    let value = |index: usize| number::<i64>(text(index).as_ref());
+    let built = value(0) == Some(1);
+    let pending = value(7).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+    let never = "it was not computed yet; is `tidemart marts watch` running?";
+    MartStatus {
+        name: mart.name.clone(),
+        rows: value(1).filter(|_| built).and_then(|rows| u64::try_from(rows).ok()),
+        lag_us: built.then(|| value(8).unwrap_or(0).max(0)),
+        pending,
+        fresh_us: value(2),
+        refreshed_at_us: value(3),
+        waiting: text(4).or_else(|| (!built).then(|| never.to_owned())),
+        failed: text(5),
+        rebuilding: text(6),
+    }
+}
+
+/// What a refresh must know before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outlook {
+    /// The mart was computed as a whole since its table was made.
+    pub(crate) built: bool,
+    /// A rebuild is registered.
+    pub(crate) rebuilding: bool,
+    /// ... and its lock is free: it died.
+    pub(crate) abandoned: bool,
+    /// Marks wait.
+    pub(crate) pending: bool,
+}
+
+/// Makes the table of states and the mart's row and table where they are missing. Ends a transaction.
+pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
+    if !sources::exists(session, STATE).await? {
+        session.run(include_str!("sql/state.sql")).await?;
+    }
+    session.run(&format!("INSERT IGNORE INTO {STATE} (mart) VALUES ({})", quote_string(&mart.name))).await?;
+    if !sources::exists(session, &mart.name).await? {
+        // In this order: a table that is new must never count as computed.
+        update(session, mart, "built = FALSE").await?;
+        session.run(&mart.ddl(session.dialect)).await?;
+    }
+    Ok(())
+}
+
+/// Looks at what there is to do; needs every source's table of marks.
+pub(crate) async fn outlook(session: &mut Session, mart: &Mart) -> Result<Outlook> {
+    let sql = format!(
+        "SELECT built, rebuilding IS NOT NULL, IS_FREE_LOCK({}), {} FROM {STATE} WHERE mart = {}",
+        Lock::Rebuild.name(&mart.name),
+        changes::waiting_condition(mart),
+        quote_string(&mart.name)
+    );
+    let row = session.rows(&sql).await?.into_iter().next().unwrap_or_default();
+    let is = |index: usize| row.get(index).is_some_and(|value| value.as_deref() == Some("1"));
+    Ok(Outlook { built: is(0), rebuilding: is(1), abandoned: is(1) && is(2), pending: is(3) })
+}
+
+/// Changes the mart's row: `column = expression, …`.
+pub(crate) async fn update(session: &mut Session, mart: &Mart, assignments: &str) -> Result<()> {
+    let sql = format!("UPDATE {STATE} SET {assignments} WHERE mart = {}", quote_string(&mart.name));
+    session.run(&sql).await.map(drop)
+}
+
+/// Says why the mart is not kept fresh.
+pub(crate) async fn wait_for(session: &mut Session, mart: &Mart, reason: &str) -> Result<()> {
+    update(session, mart, &format!("waiting = {}", quote_string(reason))).await
+}
+
+/// Records a refresh. Belongs into the transaction that writes the mart.
+pub(crate) async fn refreshed(
+    session: &mut Session,
+    mart: &Mart,
+    row_count: &str,
+    newest_us: Option<i64>,
+) -> Result<()> {
+    let newest = newest_us
+        .map_or_else(|| "fresh_us".to_owned(), |us| format!("GREATEST(COALESCE(fresh_us, 0), {us})"));
+    let assignments = format!(
+        "built = TRUE, row_count = {row_count}, fresh_us = {newest}, refreshed_at = NOW(6), waiting = NULL"
+    );
+    update(session, mart, &assignments).await
+}
+
+/// Records what the data tests said.
+pub(crate) async fn tested(session: &mut Session, mart: &Mart, failed: Option<&str>) -> Result<()> {
+    update(session, mart, &format!("failed = {}, tested_at = NOW(6)", literal(failed))).await
+}
+
+/// How many rows the mart has, as an expression.
+pub(crate) fn counted(mart: &Mart) -> String {
+    format!("(SELECT COUNT(*) FROM {})", quote_identifier(&mart.name))
+}

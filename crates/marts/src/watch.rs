@@ -1,0 +1,115 @@
+//! Keeps the marts fresh.
+
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{try_join, try_join_all};
+use tidemart_mysql::Config;
+use tidemart_pipeline::{Backoff, Kind, Result, error::chain};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::{
+    definition::{self, Mart},
+    refresh::{self, Refresher},
+    session::{Session, of_mart},
+    tests_of_data,
+};
+
+/// Least time between two runs of the tests of everything.
+const BETWEEN_TESTS: Duration = Duration::from_secs(30);
+/// ... and so many times as long as they take, so that they cost a fiftieth of a core at most.
+const TEST_REST: u32 = 50;
+/// Between two looks for sources that are not complete yet.
+const WAITING: Duration = Duration::from_millis(500);
+/// MySQL ends sessions that are idle for a minute; one that would be for so long is given back.
+const LONGEST_IDLE: Duration = Duration::from_secs(20);
+
+/// Refreshes every mart whenever something has changed, with a pause of `interval` (or as long as the last refresh
+/// took) in between, and runs all data tests now and then, until the shutdown. Each mart has sessions of its own;
+/// transient faults are retried for ever.
+///
+/// # Errors
+/// The first fatal error.
+pub async fn refresh_loop(
+    config: &Config,
+    interval: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let marts = definition::all().iter();
+    let marts = marts.map(|mart| try_join(keep_fresh(config, mart, interval), keep_tested(config, mart)));
+    tokio::select! { biased;
+        () = shutdown => Ok(()),
+        ended = try_join_all(marts) => ended.map(drop),
+    }
+}
+
+async fn keep_fresh(config: &Config, mart: &'static Mart, interval: Duration) -> Result<Infallible> {
+    let mut refresher = Refresher::new(config.clone(), mart);
+    let mut backoff = Backoff::new();
+    let mut waiting = None;
+    loop {
+        let begun = Instant::now();
+        let refreshed = match refresher.refresh(0).await {
+            Ok(refreshed) => refreshed.unwrap_or_default(),
+            Err(error) => {
+                pause(mart, error, &mut backoff).await?;
+                continue;
+            }
+        };
+        backoff.reset();
+        if refreshed.waiting != waiting {
+            info!(mart = mart.name, reason = refreshed.waiting, "waiting for its sources");
+            waiting.clone_from(&refreshed.waiting);
+        }
+        let rest = if waiting.is_some() { WAITING } else { interval.max(begun.elapsed()) };
+        if rest > LONGEST_IDLE {
+            refresher.close().await;
+        }
+        sleep(rest).await;
+    }
+}
+
+/// Runs the tests over another session, since they take longer than a refresh may wait.
+async fn keep_tested(config: &Config, mart: &'static Mart) -> Result<Infallible> {
+    let mut backoff = Backoff::new();
+    loop {
+        let begun = Instant::now();
+        match test(config, mart).await.map_err(of_mart(&mart.name)) {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                pause(mart, error, &mut backoff).await?;
+                continue;
+            }
+        }
+        sleep(BETWEEN_TESTS.max(begun.elapsed() * TEST_REST)).await;
+    }
+}
+
+async fn test(config: &Config, mart: &Mart) -> Result<()> {
+    let session = refresh::open(config, mart).await?;
+    let Ok(mut session) = session else { return Ok(()) };
+    let result = test_in(&mut session, mart).await;
+    Session::close(session).await;
+    result
+}
+
+async fn test_in(session: &mut Session, mart: &Mart) -> Result<()> {
+    if crate::state::outlook(session, mart).await?.built {
+        tests_of_data::whole(session, mart).await?;
+    }
+    Ok(())
+}
+
+/// Waits before the next attempt, unless a person must act.
+async fn pause(mart: &Mart, error: tidemart_pipeline::Error, backoff: &mut Backoff) -> Result<()> {
+    if error.kind() == Kind::Fatal {
+        return Err(error);
+    }
+    let pause = backoff.next_pause();
+    warn!(mart = mart.name, error = chain(&error), retry_ms = pause.as_millis(), "interrupted");
+    sleep(pause).await;
+    Ok(())
+}
