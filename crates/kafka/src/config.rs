@@ -51,6 +51,10 @@ pub struct ConsumerConfig {
     pub group: Option<String>,
     /// Name of this member in the brokers' logs and metrics.
     pub client_id: String,
+    /// Makes a static member of the group (KIP-345): one that is started again under this name, within
+    /// `session_timeout_ms`, has its partitions back at once and nobody else is disturbed. No two processes may use
+    /// the same.
+    pub instance: Option<String>,
     /// Rows in a batch, about, at most.
     pub batch_rows: usize,
     /// Bytes in a batch, about, at most.
@@ -100,9 +104,10 @@ impl Default for ConsumerConfig {
         Self {
             group: None,
             client_id: "tidemart-consumer".to_owned(),
+            instance: None,
             batch_rows: 10_000,
             batch_bytes: 8 << 20,
-            queue_bytes: 16 << 20,
+            queue_bytes: 8 << 20,
             session_timeout_ms: 10_000,
             refresh_ms: 5_000,
         }
@@ -169,6 +174,8 @@ impl ConsumerConfig {
     fn validate(&self) -> Result<()> {
         let group = self.group.as_ref().is_none_or(|group| !group.is_empty());
         check(group, "kafka.consumer.group", "a name")?;
+        let instance = self.instance.as_ref().is_none_or(|instance| !instance.is_empty());
+        check(instance, "kafka.consumer.instance", "a name")?;
         check((1..=1_000_000).contains(&self.batch_rows), "kafka.consumer.batch_rows", "1 to 1000000")?;
         check(
             (1 << 10..=1 << 30).contains(&self.batch_bytes),

@@ -20,6 +20,10 @@ use crate::{
     error, topics,
 };
 
+/// What one answer brings of a partition, compressed: librdkafka looks at `queued.max.messages.kbytes` only before it
+/// asks for more, and unpacked an answer is up to ten times as large. A larger record comes nevertheless.
+const FETCH_BYTES: usize = 512 << 10;
+
 pub(super) type Member = BaseConsumer<MemberContext>;
 
 /// Passes assignments on, but fetches nothing by itself: where a partition starts is known only when MySQL has said
@@ -86,9 +90,14 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
         .set("topic.metadata.refresh.interval.ms", consumer.refresh_ms.to_string())
         .set("fetch.min.bytes", "1")
         .set("fetch.wait.max.ms", "500")
-        .set("fetch.message.max.bytes", "4194304")
+        .set("fetch.message.max.bytes", FETCH_BYTES.to_string())
         .set("queued.max.messages.kbytes", (consumer.queue_bytes / 1024).to_string())
-        .set("queued.min.messages", "20000");
+        .set("queued.min.messages", "20000")
+        // A full queue is looked at again so soon, instead of after a second.
+        .set("fetch.queue.backoff.ms", "2");
+    if let Some(instance) = &consumer.instance {
+        settings.set("group.instance.id", instance);
+    }
     let context = MemberContext { voice: Context::new("consumer"), handover };
     let member: Member = client::create(&settings, context)?;
     let joined = member.subscribe(&[&topics::pattern(&config.prefix)]);
