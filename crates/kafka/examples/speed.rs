@@ -1,8 +1,8 @@
 //! Measures the writer and the reader alone, on a private, durable broker; rows are made in memory and thrown away:
 //! `cargo run --release -p tidemart-kafka --example speed -- [million rows] [rows a batch] [partitions]`.
 //!
-//! Three parts: everything written in large batches, everything read by one member, then small batches at a steady
-//! pace with the reader beside, from the beginning of a write to the row in the consumer's hands. CPU is this
+//! Three parts: everything written in large batches, everything read by one member, then 500 rows a second with the
+//! reader beside, from the moment a row is due to the moment the consumer has it. CPU is this
 //! process's own, less what it takes to make the rows; memory is its peak in that part.
 #![expect(
     clippy::expect_used,
@@ -11,7 +11,7 @@
 )]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,12 +25,10 @@ use tidemart_change::{
 use tidemart_kafka::{Config, Reader, Writer};
 use tidemart_local::testing;
 use tidemart_pipeline::{Destination, Next, Source};
-use tokio::sync::mpsc;
 
-/// Small batches: so many, so many rows each, one each so often.
-const SMALL: u64 = 1000;
-const SMALL_ROWS: u64 = 5;
-const PACE: Duration = Duration::from_millis(10);
+/// Rows at a steady pace: so many, one each so often. As in the capture, a batch takes what is due by then.
+const STEADY: u64 = 10_000;
+const PACE: Duration = Duration::from_millis(2);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -50,7 +48,7 @@ async fn main() {
     write(&mut writer, &schema, rows, batch).await;
     let mut reader = Member { reader: Reader::new(config).expect("a reader"), checkpoints: BTreeMap::new() };
     read(&mut reader, rows).await;
-    small(&mut writer, &mut reader, &schema, rows).await;
+    steady(&mut writer, &mut reader, &schema, rows).await;
     reader.reader.stop().await;
 }
 
@@ -79,37 +77,33 @@ async fn read(reader: &mut Member, rows: u64) {
 }
 
 /// Writes at a pace; the reader tells when it has each row.
-async fn small(writer: &mut Writer, reader: &mut Member, schema: &Arc<TableSchema>, rows: u64) {
-    let (begun, mut times) = mpsc::unbounded_channel::<(u64, Instant)>();
-    let clock = Clock::start();
+async fn steady(writer: &mut Writer, reader: &mut Member, schema: &Arc<TableSchema>, first: u64) {
+    let (clock, begun) = (Clock::start(), Instant::now());
+    let due = |id: u64| begun + PACE * u32::try_from(id - first).expect("few rows");
     let writing = async {
-        let (mut writes, mut due) = (Vec::new(), Instant::now());
-        for number in 0..SMALL {
-            tokio::time::sleep_until(due.into()).await;
-            let first = rows + number * SMALL_ROWS;
-            begun.send((first, due)).expect("a reader");
+        let (mut writes, mut next) = (Vec::new(), first);
+        while next < first + STEADY {
+            tokio::time::sleep_until(due(next).into()).await;
             let at = Instant::now();
-            writer.write(&inserts(schema, first..first + SMALL_ROWS)).await.expect("a commit");
+            let end = (next..first + STEADY).find(|id| due(*id) > at).unwrap_or(first + STEADY);
+            writer.write(&inserts(schema, next..end)).await.expect("a commit");
             writes.push(at.elapsed());
-            due += PACE;
+            next = end;
         }
         writes
     };
     let reading = async {
-        let (mut seen, mut delays, mut due) = (0, Vec::new(), HashMap::new());
-        while seen < SMALL * SMALL_ROWS {
-            let batch = reader.next().await;
+        let mut delays = Vec::new();
+        while delays.len() < STEADY as usize {
+            let ids = reader.next().await;
             let now = Instant::now();
-            while let Ok((first, at)) = times.try_recv() {
-                due.insert(first, at);
-            }
-            delays.extend(batch.iter().filter_map(|id| due.remove(id)).map(|at| now - at));
-            seen += batch.len() as u64;
+            delays.extend(ids.into_iter().map(|id| now - due(id)));
         }
         delays
     };
     let (writes, delays) = tokio::join!(writing, reading);
-    clock.print("small", SMALL * SMALL_ROWS, 0.0);
+    clock.print("steady", STEADY, 0.0);
+    println!("          {:.1} rows a batch", STEADY as f64 / writes.len() as f64);
     print_times("a write", writes);
     print_times("due to read", delays);
 }

@@ -22,14 +22,15 @@ const STEP: Duration = Duration::from_millis(10);
 pub(crate) struct Replay {
     consumer: BaseConsumer<Context>,
     topic: String,
-    next: Offset,
+    /// The offset after the last record.
+    next: i64,
     timeout: Duration,
 }
 
 impl Replay {
     pub(crate) fn new(config: &Config, topic: String) -> Result<Self> {
         let consumer = client::create(&client::lone_consumer(config), Context::new("replay"))?;
-        Ok(Self { consumer, topic, next: Offset::Beginning, timeout: config.timeout() })
+        Ok(Self { consumer, topic, next: 0, timeout: config.timeout() })
     }
 
     /// Gives every record that is committed by now and was not given before to `take`. Blocks.
@@ -41,19 +42,23 @@ impl Replay {
         mut take: impl FnMut(&[u8], Option<&[u8]>) -> Result<()>,
     ) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
-        self.wait_for(watermark.unwrap_or(0), deadline)?;
+        let end = self.wait_for(watermark.unwrap_or(0), deadline)?;
         self.assign()?;
-        while let Some((key, value)) = self.poll(deadline)? {
+        // Where somebody writes all the time, the end of the topic is never met: what is there now is enough. The last
+        // offsets before it may be those of markers, so the first record behind it ends the reading too.
+        while self.next < end {
+            let Some((key, value)) = self.poll(deadline)? else { break };
             take(&key, value.as_deref())?;
         }
         self.consumer.unassign().map_err(|cause| self.failed(cause))
     }
 
     /// Waits until the last stable offset has reached the high watermark that another client saw.
-    fn wait_for(&self, watermark: i64, deadline: Instant) -> Result<()> {
+    /// Says where the end is.
+    fn wait_for(&self, watermark: i64, deadline: Instant) -> Result<i64> {
         loop {
             match self.consumer.fetch_watermarks(&self.topic, 0, self.timeout) {
-                Ok((_, end)) if end >= watermark => return Ok(()),
+                Ok((_, end)) if end >= watermark => return Ok(end),
                 Err(cause) if !is_young(&cause) => return Err(self.failed(cause)),
                 Ok(_) | Err(_) => {}
             }
@@ -67,8 +72,13 @@ impl Replay {
 
     fn assign(&self) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        let assigned =
-            list.add_partition_offset(&self.topic, 0, self.next).and_then(|()| self.consumer.assign(&list));
+        let assigned = list
+            .add_partition_offset(
+                &self.topic,
+                0,
+                if self.next == 0 { Offset::Beginning } else { Offset::Offset(self.next) },
+            )
+            .and_then(|()| self.consumer.assign(&list));
         assigned.map_err(|cause| self.failed(cause))
     }
 
@@ -78,7 +88,7 @@ impl Replay {
         loop {
             match self.consumer.poll(STEP) {
                 Some(Ok(message)) => {
-                    self.next = Offset::Offset(message.offset() + 1);
+                    self.next = message.offset() + 1;
                     let key = message.key().unwrap_or_default().to_vec();
                     return Ok(Some((key, message.payload().map(<[u8]>::to_vec))));
                 }

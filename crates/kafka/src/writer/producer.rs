@@ -32,12 +32,6 @@ const FRAMES: usize = 4;
 /// messages in flight; so they are waited for here, and nothing is in flight when it is called.
 const STEP: Duration = Duration::from_micros(500);
 
-/// From the end of a transaction to the beginning of the next one. The broker answers the end before it has written
-/// the markers, and to a transaction that comes before they are it says CONCURRENT_TRANSACTIONS; librdkafka then waits
-/// 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`). Of 200 small transactions right after each other that happened to
-/// 135 without this pause and to 13 with it.
-const PAUSE: Duration = Duration::from_millis(1);
-
 /// Messages that wait for the broker, at most: librdkafka's own overhead for each is not part of its limit in bytes.
 const QUEUE_MESSAGES: usize = 50_000;
 
@@ -119,8 +113,6 @@ struct Transactions {
     producer: BaseProducer<Deliveries>,
     timeout: Duration,
     open: bool,
-    /// When the last transaction ended.
-    ended: Instant,
     failure: Option<KafkaError>,
 }
 
@@ -130,7 +122,7 @@ impl Transactions {
         let producer: BaseProducer<Deliveries> = client::create(&settings(config), deliveries)?;
         let ready = producer.init_transactions(config.timeout());
         ready.map_err(|cause| error::of("cannot take over the capture's transactions", cause))?;
-        Ok(Self { producer, timeout: config.timeout(), open: false, ended: Instant::now(), failure: None })
+        Ok(Self { producer, timeout: config.timeout(), open: false, failure: None })
     }
 
     /// Serves until the other side is dropped.
@@ -155,7 +147,6 @@ impl Transactions {
 
     fn send(&mut self, frame: &Frame) -> std::result::Result<(), KafkaError> {
         if !self.open {
-            std::thread::park_timeout(PAUSE.saturating_sub(self.ended.elapsed()));
             self.producer.begin_transaction()?;
             self.open = true;
         }
@@ -194,7 +185,7 @@ impl Transactions {
                 self.producer.commit_transaction(self.timeout)
             }),
         };
-        (self.open, self.ended) = (false, Instant::now());
+        self.open = false;
         result.map_err(|cause| {
             // The reason why a message was not delivered says more than that the transaction failed.
             let cause = self.delivered().err().unwrap_or(cause);
