@@ -56,6 +56,10 @@ pub enum Command {
     Capture(commands::capture::Args),
     /// Keep MySQL up to date with Kafka
     Consumer(commands::consumer::Args),
+    /// Refresh, list and check the marts
+    Marts(commands::marts::Args),
+    /// Compare Postgres with MySQL, and the marts with a rebuild, while everything runs
+    Verify(commands::verify::Args),
     /// Say how fast everything moves and how far behind it is
     Status(commands::status::Args),
     /// Prepare MySQL and check all servers

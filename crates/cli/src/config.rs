@@ -79,6 +79,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads a file alone.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn of_file(path: &PathBuf) -> anyhow::Result<Self> {
+        let config: Self =
+            read(path)?.try_into().with_context(|| format!("settings of {}", path.display()))?;
+        config.validate().with_context(|| format!("settings of {}", path.display()))?;
+        Ok(config)
+    }
+
     fn validate(&self) -> anyhow::Result<()> {
         if let Some(version) = self.version.filter(|version| *version != VERSION) {
             bail!("version is {version}, this program reads version {VERSION}");

@@ -20,7 +20,7 @@ const NOT_SETTINGS: [&str; 9] = [
 ];
 
 /// Keys whose value is text even where it looks like a number or a truth value.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 11] = [
     "host",
     "user",
     "password",
@@ -30,6 +30,7 @@ const TEXTS: [&str; 10] = [
     "bootstrap",
     "prefix",
     "group",
+    "instance",
     "retention",
 ];
 

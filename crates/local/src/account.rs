@@ -49,6 +49,11 @@ impl Account {
         command
     }
 
+    /// The same for a program that runs as we do.
+    pub(crate) fn own_command(program: &Path, parent_death: Signal) -> Command {
+        Self(None).command(program, parent_death)
+    }
+
     /// Gives a file or folder of ours to the account.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
         let Some(other) = &self.0 else { return Ok(()) };

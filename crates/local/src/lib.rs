@@ -33,6 +33,7 @@ mod postgres;
 mod processes;
 mod program;
 mod random;
+mod role;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -44,5 +45,6 @@ pub use folder::DataFolder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use mysql::MySql;
-pub use postgres::{ADMIN as POSTGRES_ADMIN, OWNER, Postgres};
+pub use postgres::{ADMIN as POSTGRES_ADMIN, OWNER, Postgres, create_database};
+pub use role::{KeptRole, Role, RoleState, holder};
 pub use server::{Address, HOST, Keep, Login, Server, State};

@@ -163,6 +163,31 @@ impl Kind for Postgres {
     }
 }
 
+/// Makes a database of the owner's on a server that is ready, where there is none of this name.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn create_database(address: &Address, name: &str) -> Result<()> {
+    let failed = |error: tokio_postgres::Error| Error::Setting {
+        name: "database",
+        reason: format!("{name} cannot be made: {}", describe(&error)),
+    };
+    let Some(owner) = &address.owner else { return Ok(()) };
+    let mut config = tokio_postgres::Config::new();
+    config.host(address.host).port(address.port).dbname("postgres").user(owner.user);
+    config.password(owner.password.expose_secret());
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    let there =
+        client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await.map_err(failed)?;
+    if there.is_none() {
+        let quoted = name.replace('"', "\"\"");
+        client.batch_execute(&format!("CREATE DATABASE \"{quoted}\"")).await.map_err(failed)?;
+    }
+    connection.abort();
+    Ok(())
+}
+
 /// tokio-postgres shows only the kind of an error; its source says what happened.
 fn describe(error: &tokio_postgres::Error) -> String {
     let source = std::error::Error::source(error);

@@ -23,8 +23,12 @@ pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
     for source in &mart.sources {
         let table = touched(mart, source);
         session.run(&format!("DROP TEMPORARY TABLE IF EXISTS {table}")).await?;
-        let marks = quote_identifier(&source.marks);
-        session.run(&format!("CREATE TEMPORARY TABLE {table} LIKE {marks}")).await?;
+        let columns: Vec<_> = source.rule.columns.iter().map(|column| quote_identifier(column)).collect();
+        // Not LIKE: MariaDB then refuses the indexes, for the default of a column that is not wanted here.
+        let (columns, marks) = (columns.join(", "), quote_identifier(&source.marks));
+        session
+            .run(&format!("CREATE TEMPORARY TABLE {table} AS SELECT {columns} FROM {marks} LIMIT 0"))
+            .await?;
         for columns in source.indexes.iter().chain([&source.key]) {
             let list: Vec<_> = columns.iter().map(|column| quote_identifier(column)).collect();
             session.run(&format!("ALTER TABLE {table} ADD INDEX ({})", list.join(", "))).await?;

@@ -59,7 +59,7 @@ const STATE: &str = "tidemart_marts";
 fn status_query(mart: &Mart, tables: &[String]) -> String {
     let there = mart.sources.iter().filter(|source| tables.contains(&source.marks));
     let waiting: String =
-        there.map(|source| format!("UNION ALL {}", changes::waiting_count(source))).collect();
+        there.map(|source| format!("UNION ALL {} ", changes::waiting_count(source))).collect();
     include_str!("sql/status.sql")
         .replace("{waiting}", &waiting)
         .replace("{mart}", &quote_string(&mart.name))

@@ -41,8 +41,8 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     tidemart_mysql::check(config.mysql()?).await?;
     tidemart_mysql::migrate(config.mysql()?).await?;
     let mut lanes = JoinSet::new();
-    for _ in 0..args.lanes.unwrap_or(config.consumer.lanes) {
-        lanes.spawn(lane(config, shutdown.clone())?);
+    for number in 0..args.lanes.unwrap_or(config.consumer.lanes) {
+        lanes.spawn(lane(config, number, shutdown.clone())?);
     }
     let mut result = Ok(());
     while let Some(ended) = lanes.join_next().await {
@@ -55,10 +55,13 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
 /// One member of the consumer group with a connection to MySQL of its own.
 fn lane(
     config: &Config,
+    number: u16,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = tidemart_pipeline::Result<()>> + use<>> {
-    let rules = Vec::new();
-    let mut source = Reader::new(config.kafka()?.clone())?;
+    let rules = if config.marts.enabled { tidemart_marts::mark_rules() } else { Vec::new() };
+    let mut kafka = config.kafka()?.clone();
+    kafka.consumer.instance = kafka.consumer.instance.map(|instance| format!("{instance}-{number}"));
+    let mut source = Reader::new(kafka)?;
     let mut destination = Applier::new(config.mysql()?.clone(), rules)?;
     Ok(async move { tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await })
 }

@@ -4,10 +4,12 @@ pub mod capture;
 pub mod consumer;
 pub mod down;
 pub mod logs;
+pub mod marts;
 pub mod migrate;
 pub mod producer;
 pub mod status;
 pub mod up;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Producer(args) => producer::run(args, config()?, shutdown).await.map(done),
         Command::Capture(args) => capture::run(args, &config()?, shutdown).await.map(done),
         Command::Consumer(args) => consumer::run(args, &config()?, shutdown).await.map(done),
+        Command::Marts(args) => marts::run(args, &config()?, shutdown).await,
+        Command::Verify(args) => verify::run(args, &config()?, shutdown).await,
         Command::Status(args) => status::run(args, &config()?, shutdown).await,
         Command::Migrate(args) => migrate::run(args, &config()?).await.map(done),
     }

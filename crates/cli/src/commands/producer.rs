@@ -85,7 +85,7 @@ pub async fn run(args: Args, mut config: Config, shutdown: CancellationToken) ->
 }
 
 /// Logs how far the fill is, every few seconds.
-fn tell(begun: Instant) -> impl Fn(Progress) + Send + Sync {
+pub fn tell(begun: Instant) -> impl Fn(Progress) + Send + Sync {
     let next = AtomicU64::new(TELL_S);
     move |progress| {
         let seconds = begun.elapsed().as_secs();

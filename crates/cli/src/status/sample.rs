@@ -114,6 +114,19 @@ pub struct Mart {
     pub failed: Option<String>,
 }
 
+impl From<tidemart_marts::MartStatus> for Mart {
+    fn from(mart: tidemart_marts::MartStatus) -> Self {
+        let lag_s = mart.lag_us.map_or(0.0, |us| us as f64 / 1e6);
+        Self {
+            freshness_s: mart.rows.map(|_| lag_s),
+            name: mart.name,
+            rows: mart.rows,
+            pending: mart.pending,
+            failed: mart.failed.map(|tests| format!("data tests fail: {tests}")),
+        }
+    }
+}
+
 impl Status {
     /// Everything that a person should look at.
     pub fn problems(&self) -> Vec<String> {

@@ -153,8 +153,9 @@ impl Target {
             None => tidemart_mysql::connect(&self.config).await?,
         };
         let checkpoints = tidemart_mysql::checkpoints(&mut conn).await?;
+        let marts = if self.marts { tidemart_marts::status(&mut conn).await? } else { Vec::new() };
         self.conn = Some(conn);
-        Ok((checkpoints, Vec::new()))
+        Ok((checkpoints, marts.into_iter().map(Mart::from).collect()))
     }
 }
 

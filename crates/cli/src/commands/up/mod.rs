@@ -1,19 +1,183 @@
-//! `tidemart up`.
-use crate::telemetry::Telemetry;
-use std::process::ExitCode;
+//! `tidemart up`: the whole cycle on this machine, by private servers.
+
+mod detach;
+mod fill;
+mod roles;
+mod servers;
+mod settings;
+mod show;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tidemart_local::{Account, DEFAULT_ACCOUNT, DataFolder};
+use tidemart_shop::Preset;
 use tokio_util::sync::CancellationToken;
-/// Start the whole cycle.
-#[derive(clap::Args, Debug)]
-pub struct Args {}
-/// Not yet.
+use tracing::info;
+
+use self::{roles::Roles, servers::Servers, show::Show};
+use crate::{
+    config::{Config, DEFAULT_FILE},
+    status::Sampler,
+    telemetry::Telemetry,
+};
+
+/// Start private servers (Postgres, Kafka, MariaDB), fill the shop with history, replicate it, build the marts, go live;
+/// or go on where it was. Needs no root rights. Ctrl-C stops everything.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The folder that everything lies in
+    #[arg(long, env = "TIDEMART_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+
+    /// How big the shop's history is; only the first start may choose
+    #[arg(long)]
+    size: Option<Size>,
+
+    /// Everything that the shop draws follows from this number; only the first start may choose
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Days of history, 730 by default; only the first start may choose
+    #[arg(long, value_name = "DAYS")]
+    history_days: Option<u32>,
+
+    /// Business transactions a second when live, 50 by default
+    #[arg(long, value_name = "TX/S")]
+    rate: Option<f64>,
+
+    /// Simulated seconds per real second when live, 1 by default
+    #[arg(long)]
+    speed: Option<f64>,
+
+    /// Go on in the background; `tidemart down` stops it
+    #[arg(long)]
+    detach: bool,
+
+    /// Folder of `postgres` and `initdb`, instead of the fetched ones
+    #[arg(long, value_name = "FOLDER")]
+    postgres_bin: Option<PathBuf>,
+
+    /// Folder of Kafka's jars, instead of the fetched ones
+    #[arg(long, value_name = "FOLDER")]
+    kafka_lib: Option<PathBuf>,
+
+    /// Folder of `mariadb-install-db`, instead of the fetched one
+    #[arg(long, value_name = "FOLDER")]
+    mariadb_bin: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemart up                               two years of a medium shop, about 1.2 million rows
+  tidemart up --size small --rate 200       a smaller history, a busier shop
+  tidemart up --detach && tidemart status   in the background; tidemart logs capture, tidemart down
+  tidemart up --data /tmp/other --seed 7    another shop beside the first
+
+Sizes: tiny about 2,000 rows, small 100,000, medium 1.2 million, large 12 million. A shop that is there keeps its size, seed
+and length of history; another one needs another --data.";
+
+/// How big the history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Size {
+    /// About 2,000 rows
+    Tiny,
+    /// About 100,000 rows
+    Small,
+    /// About 1.2 million rows
+    Medium,
+    /// About 12 million rows
+    Large,
+}
+
+impl From<Size> for Preset {
+    fn from(size: Size) -> Self {
+        match size {
+            Size::Tiny => Self::Tiny,
+            Size::Small => Self::Small,
+            Size::Medium => Self::Medium,
+            Size::Large => Self::Large,
+        }
+    }
+}
+
+/// The folder that was named, or the usual one.
+pub fn folder(data: Option<PathBuf>) -> PathBuf {
+    data.unwrap_or_else(DataFolder::default_path)
+}
+
+/// Runs until the shutdown, or until a server cannot be kept.
 ///
 /// # Errors
-/// Always.
-#[expect(clippy::unused_async, reason = "will be")]
-pub async fn run(
-    _args: Args,
-    _telemetry: &Telemetry,
-    _shutdown: CancellationToken,
-) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not in this build")
+/// Whatever keeps a part from running, with the end of its log.
+pub async fn run(args: Args, telemetry: &Telemetry, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
+    let path = folder(args.data.clone());
+    if args.detach {
+        return detach::run(&path, shutdown).await;
+    }
+    let account = Account::choose(DEFAULT_ACCOUNT)?;
+    let folder =
+        DataFolder::open(&path, account).await.context("cannot start; `tidemart down` stops what runs")?;
+    detach::forget(folder.path());
+    let servers = Servers::launch(&folder, &args).await?;
+    let result = Box::pin(serve(&args, telemetry, &folder, &servers, &shutdown)).await;
+    detach::forget(folder.path());
+    servers.stop().await;
+    info!("everything is stopped; the next start goes on from here");
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// From servers that are being started to the end of everything.
+async fn serve(
+    args: &Args,
+    telemetry: &Telemetry,
+    folder: &DataFolder,
+    servers: &Servers,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(ready) = shutdown.run_until_cancelled(servers.ready()).await else { return Ok(()) };
+    ready?;
+    let file = folder.path().join(DEFAULT_FILE);
+    settings::write(&file, servers, &tidemart_shop::Config::default())?;
+    let mut config = Config::of_file(&file)?;
+    let known = settings::shop(&mut config.shop, args, &settings::connection(servers)?).await?;
+    settings::write(&file, servers, &config.shop)?;
+    tidemart_mysql::check(config.mysql()?).await?;
+    tidemart_mysql::migrate(config.mysql()?).await?;
+    let Some(filled) = shutdown.run_until_cancelled(fill::run(&config)).await else { return Ok(()) };
+    filled?;
+    let mut roles = Roles::new(folder, &file, telemetry)?;
+    let result = Box::pin(live(&mut roles, folder, servers, &config, known, shutdown)).await;
+    roles.stop().await;
+    result
+}
+
+/// The roles run; the shop joins them once both marts are there.
+async fn live(
+    roles: &mut Roles,
+    folder: &DataFolder,
+    servers: &Servers,
+    config: &Config,
+    known: bool,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    roles.launch_replication().await?;
+    let mut show = Show::new(Sampler::new(config)?);
+    if !known {
+        let Some(built) = shutdown.run_until_cancelled(show.until_marts_are_built(roles)).await else {
+            return Ok(());
+        };
+        info!(seconds = built.as_secs_f64(), "both marts are built");
+    }
+    roles.launch_shop().await?;
+    let table = show::table(folder, servers, roles, config);
+    detach::announce(folder.path(), &table)?;
+    show.print(&table);
+    tokio::select! { biased;
+        () = shutdown.cancelled() => Ok(()),
+        failure = servers.failure() => Err(failure),
+        () = show.status_for_ever() => Ok(()),
+    }
 }

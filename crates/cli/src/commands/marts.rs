@@ -1,0 +1,140 @@
+//! `tidemart marts`: refresh, list and check the marts.
+
+#![expect(clippy::print_stdout, reason = "the commands' results")]
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Subcommand;
+use tidemart_marts::{Month, Scope};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::Config;
+
+/// Refresh, list and check the marts
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemart marts watch                             keep all marts fresh until Ctrl-C
+  tidemart marts refresh                           what has changed since the last refresh
+  tidemart marts refresh user_sales --month 2026-03
+  tidemart marts refresh --full
+  tidemart marts check                             data tests, and each mart against one computed from nothing
+
+Needs [mysql] and `marts.enabled = true` in the settings of the consumer, which writes the marks that say what changed.";
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Bring marts up to date now
+    Refresh {
+        /// The mart; all of them without it
+        mart: Option<String>,
+        /// Compute everything anew and replace it at once
+        #[arg(long, conflicts_with = "month")]
+        full: bool,
+        /// Compute one month anew and replace it at once
+        #[arg(long, value_name = "YYYY-MM")]
+        month: Option<Month>,
+    },
+    /// Say which marts there are, and how fresh
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the data tests and compare each mart with one computed from nothing; exit code 1 on any difference
+    Check {
+        /// The mart; all of them without it
+        mart: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep all marts fresh until Ctrl-C
+    Watch,
+}
+
+/// Does what the action says.
+///
+/// # Errors
+/// MySQL that is missing or not fit, an unknown mart.
+pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
+    let mysql = config.mysql()?;
+    match args.action {
+        Action::Refresh { mart, full, month } => {
+            let scope = month.map(Scope::Month).or(full.then_some(Scope::Full));
+            refresh(mysql, mart, scope).await
+        }
+        Action::List { json } => list(mysql, json).await,
+        Action::Check { mart, json } => check(mysql, mart, json).await,
+        Action::Watch => {
+            let interval = Duration::from_millis(config.marts.interval_ms);
+            tidemart_marts::refresh_loop(mysql, interval, shutdown.cancelled()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The mart that was named, or all.
+fn chosen(mart: Option<String>) -> Vec<String> {
+    mart.map_or_else(|| tidemart_marts::list().into_iter().map(|mart| mart.name).collect(), |mart| vec![mart])
+}
+
+async fn refresh(
+    mysql: &tidemart_mysql::Config,
+    mart: Option<String>,
+    scope: Option<Scope>,
+) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for mart in chosen(mart) {
+        if let Some(scope) = scope {
+            info!(mart, "computing it from nothing");
+            let rebuilt = tidemart_marts::rebuild(mysql, &mart, scope).await?;
+            println!("{}", serde_json::to_string(&rebuilt)?);
+            continue;
+        }
+        let refreshed = tidemart_marts::refresh(mysql, &mart).await?;
+        if refreshed.waiting.is_some() || !refreshed.failed.is_empty() {
+            code = ExitCode::FAILURE;
+        }
+        println!("{}", serde_json::to_string(&refreshed)?);
+    }
+    Ok(code)
+}
+
+async fn list(mysql: &tidemart_mysql::Config, json: bool) -> anyhow::Result<ExitCode> {
+    let mut conn = tidemart_mysql::connect(mysql).await?;
+    let states = tidemart_marts::status(&mut conn).await?;
+    if json {
+        println!("{}", serde_json::to_string(&states)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (mart, state) in tidemart_marts::list().iter().zip(&states) {
+        let rows = state.rows.map_or_else(|| "not built".to_owned(), |rows| format!("{rows} rows"));
+        println!("{:15} {rows:>12}  {:>8} marks pending  {}", mart.name, state.pending, mart.description);
+        state.waiting.iter().for_each(|reason| println!("    waits: {reason}"));
+        state.failed.iter().for_each(|tests| println!("    data tests fail: {tests}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(mysql: &tidemart_mysql::Config, mart: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
+    let mut equal = true;
+    for mart in chosen(mart) {
+        let report = tidemart_marts::check(mysql, &mart).await?;
+        equal &= report.is_equal();
+        if json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            println!("{report}");
+        }
+    }
+    Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

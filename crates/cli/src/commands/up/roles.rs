@@ -1,0 +1,72 @@
+//! The roles as child processes of this program.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tidemart_local::{DataFolder, KeptRole, Role};
+
+use crate::telemetry::{Format, Telemetry};
+
+/// The roles that run, in the order in which they were started.
+pub(super) struct Roles {
+    program: PathBuf,
+    settings: PathBuf,
+    folder: DataFolder,
+    environment: Vec<(String, String)>,
+    running: Vec<KeptRole>,
+}
+
+/// Names of the roles and their arguments.
+const REPLICATION: [(&str, &[&str]); 3] =
+    [("capture", &["capture"]), ("consumer", &["consumer"]), ("marts", &["marts", "watch"])];
+const SHOP: (&str, &[&str]) = ("shop", &["producer", "--shop-only"]);
+
+impl Roles {
+    pub(super) fn new(folder: &DataFolder, settings: &Path, telemetry: &Telemetry) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let format = match telemetry.log_format {
+            Format::Text => "text",
+            Format::Json => "json",
+        };
+        let environment = [("TIDEMART_LOG", telemetry.log.as_str()), ("TIDEMART_LOG_FORMAT", format)];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let (settings, folder) = (settings.to_owned(), folder.clone());
+        Ok(Self { program, settings, folder, environment, running: Vec::new() })
+    }
+
+    pub(super) async fn launch_replication(&mut self) -> anyhow::Result<()> {
+        for (name, arguments) in REPLICATION {
+            self.launch(name, arguments).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn launch_shop(&mut self) -> anyhow::Result<()> {
+        self.launch(SHOP.0, SHOP.1).await
+    }
+
+    async fn launch(&mut self, name: &'static str, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut arguments: Vec<_> = arguments.iter().map(Into::into).collect();
+        arguments.extend(["--config".into(), self.settings.clone().into_os_string()]);
+        let role = Role {
+            name,
+            program: self.program.clone(),
+            arguments,
+            environment: self.environment.clone(),
+            log: self.folder.log_file(name),
+        };
+        self.running.push(role.launch().await?);
+        Ok(())
+    }
+
+    pub(super) fn running(&self) -> &[KeptRole] {
+        &self.running
+    }
+
+    /// Stops them, against the direction in which the data flow is filled: the shop first.
+    pub(super) async fn stop(self) {
+        for role in self.running.into_iter().rev() {
+            role.stop().await;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The settings file of the private cycle, and the shop's settings against what its database already holds.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use tidemart_local::{Address, Login};
+use tidemart_shop::{Connection, writer::stored};
+use toml::{Table, Value};
+
+use super::{
+    Args,
+    servers::{NAME, Servers},
+};
+use crate::config::VERSION;
+
+/// Milliseconds between two looks for new tables: everything is on this machine.
+const REFRESH_MS: i64 = 1_000;
+/// Milliseconds of silence after which a member of the group is given up; the broker's least.
+const SESSION_MS: i64 = 6_000;
+/// Name of the consumer in its group: when it is started again it takes its partitions at once.
+const INSTANCE: &str = "up";
+
+/// Writes the file whole or not at all; nobody else can read it.
+pub(super) fn write(path: &Path, servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<()> {
+    let text = format!(
+        "# Written by `tidemart up` at each start. Use it from anywhere: tidemart verify --config {}\n{}",
+        path.display(),
+        toml::to_string(&table(servers, shop)?)?
+    );
+    let beside = path.with_extension("toml.new");
+    drop(fs::remove_file(&beside));
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).context("settings file")?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).context("settings file")?;
+    fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn table(servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<Table> {
+    let mut kafka = Table::new();
+    kafka.insert("bootstrap".into(), servers.kafka.address().to_string().into());
+    kafka.insert("prefix".into(), NAME.into());
+    let mut consumer = Table::new();
+    consumer.insert("refresh_ms".into(), REFRESH_MS.into());
+    consumer.insert("session_timeout_ms".into(), SESSION_MS.into());
+    consumer.insert("instance".into(), INSTANCE.into());
+    kafka.insert("consumer".into(), consumer.into());
+    let mut marts = Table::new();
+    marts.insert("enabled".into(), true.into());
+    let mut table = Table::new();
+    table.insert("version".into(), Value::Integer(VERSION.into()));
+    table.insert("postgres".into(), database(servers.postgres.address())?.into());
+    table.insert("kafka".into(), kafka.into());
+    table.insert("mysql".into(), database(servers.mariadb.address())?.into());
+    table.insert("shop".into(), Value::try_from(shop)?);
+    table.insert("marts".into(), marts.into());
+    Ok(table)
+}
+
+fn database(address: &Address) -> anyhow::Result<Table> {
+    let Login { user, password } = owner(address)?;
+    let mut table = Table::new();
+    table.insert("host".into(), address.host.into());
+    table.insert("port".into(), Value::Integer(address.port.into()));
+    table.insert("user".into(), (*user).into());
+    table.insert("password".into(), password.expose_secret().into());
+    table.insert("database".into(), NAME.into());
+    Ok(table)
+}
+
+fn owner(address: &Address) -> anyhow::Result<&Login> {
+    address.owner.as_ref().context("a server has no account for the application")
+}
+
+/// Where the shop's database is.
+pub(super) fn connection(servers: &Servers) -> anyhow::Result<Connection> {
+    let address = servers.postgres.address();
+    let Login { user, password } = owner(address)?;
+    Ok(Connection {
+        host: address.host.to_owned(),
+        port: address.port,
+        user: (*user).to_owned(),
+        password: password.clone(),
+        database: NAME.to_owned(),
+    })
+}
+
+/// What the options ask for, on top of the shop that is there. Says whether one is.
+///
+/// # Errors
+/// Options that a shop that is there cannot follow any more.
+pub(super) async fn shop(
+    shop: &mut tidemart_shop::Config,
+    args: &Args,
+    connection: &Connection,
+) -> anyhow::Result<bool> {
+    let found = stored(connection).await?;
+    if let Some(found) = &found {
+        found.adopt(shop);
+    }
+    shop.seed = args.seed.unwrap_or(shop.seed);
+    shop.history_days = args.history_days.unwrap_or(shop.history_days);
+    shop.rate = args.rate.unwrap_or(shop.rate);
+    shop.speed = args.speed.unwrap_or(shop.speed);
+    if let Some(size) = args.size {
+        shop.choose(size.into());
+    }
+    shop.validate()?;
+    let complete = found.filter(|found| found.complete);
+    if let Some(found) = complete {
+        found.check(shop).context("another --data folder holds another shop")?;
+    }
+    Ok(complete.is_some())
+}

@@ -1,0 +1,147 @@
+//! What a person sees: the table of addresses and the line that keeps telling the truth.
+
+use std::{
+    fmt::Write,
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tidemart_local::{DataFolder, Server};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{
+    roles::Roles,
+    servers::{NAME, Servers},
+};
+use crate::{
+    config::{Config, DEFAULT_FILE},
+    status::{Sampler, Status},
+};
+
+/// Between two status lines on a terminal, where each replaces the one before.
+const ON_TERMINAL: Duration = Duration::from_secs(1);
+/// Between two status lines elsewhere.
+const ELSEWHERE: Duration = Duration::from_secs(5);
+/// Between two looks whether the marts are built.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) struct Show {
+    sampler: Sampler,
+    line: Option<ProgressBar>,
+    printed: Option<Instant>,
+}
+
+impl Show {
+    pub(super) fn new(sampler: Sampler) -> Self {
+        let style = ProgressStyle::with_template("{wide_msg}").ok();
+        let line = style.filter(|_| std::io::stderr().is_terminal());
+        Self { sampler, line: line.map(|style| ProgressBar::new_spinner().with_style(style)), printed: None }
+    }
+
+    /// Shows the first snapshot and the building of the marts; says how long it took.
+    pub(super) async fn until_marts_are_built(&mut self, roles: &Roles) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let status = self.sampler.sample().await;
+            let built = |marts: &Vec<crate::status::Mart>| {
+                !marts.is_empty() && marts.iter().all(|mart| mart.rows.is_some())
+            };
+            if status.marts.known().is_some_and(built) {
+                return begun.elapsed();
+            }
+            self.status_line(&first_snapshot(&status, roles));
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(super) async fn status_for_ever(&mut self) {
+        let mut ticks = interval(if self.line.is_some() { ON_TERMINAL } else { ELSEWHERE });
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let status = self.sampler.sample().await;
+            let mut text = status.to_string();
+            for problem in status.problems().iter().take(1) {
+                text = format!("{text}: {problem}");
+            }
+            self.status_line(&text);
+        }
+    }
+
+    /// Replaces the line on a terminal; elsewhere prints it, not too often.
+    #[expect(clippy::print_stdout, reason = "the status is this command's output")]
+    fn status_line(&mut self, text: &str) {
+        if let Some(line) = &self.line {
+            line.set_message(text.to_owned());
+            line.tick();
+        } else if self.printed.is_none_or(|last| last.elapsed() >= ELSEWHERE - LOOK) {
+            self.printed = Some(Instant::now());
+            println!("{text}");
+        }
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is this command's output")]
+    pub(super) fn print(&self, text: &str) {
+        match &self.line {
+            Some(line) => line.suspend(|| println!("{text}")),
+            None => println!("{text}"),
+        }
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+}
+
+fn first_snapshot(status: &Status, roles: &Roles) -> String {
+    let mut text = status.to_string();
+    let restarting = roles.running().iter().filter(|role| role.state() != tidemart_local::RoleState::Running);
+    for role in restarting {
+        write!(text, " | {} {}", role.name(), role.state()).unwrap_or(());
+    }
+    text
+}
+
+/// Each part, its address, its login, its state.
+pub(super) fn table(folder: &DataFolder, servers: &Servers, roles: &Roles, config: &Config) -> String {
+    let file = folder.path().join(DEFAULT_FILE);
+    let login =
+        |server: &Server| server.address().owner.as_ref().map_or("none", |owner| owner.user).to_owned();
+    let mut rows = vec![["part", "address", "login", "state"].map(str::to_owned)];
+    for server in servers.all() {
+        let what = if server.name() == "kafka" {
+            format!("topics {NAME}.public.*")
+        } else {
+            format!("database {NAME}")
+        };
+        let address = format!("{}, {what}", server.address());
+        rows.push([server.name().to_owned(), address, login(server), server.state().to_string()]);
+    }
+    for role in roles.running() {
+        let does = match role.name() {
+            "capture" => "postgres → kafka".to_owned(),
+            "consumer" => "kafka → mariadb".to_owned(),
+            "marts" => "user_sales, product_sales in mariadb".to_owned(),
+            _ => format!("{} transactions/s → postgres", config.shop.rate),
+        };
+        rows.push([role.name().to_owned(), does, "-".to_owned(), role.state().to_string()]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2].map(width);
+    let mut text = String::new();
+    for [part, address, login, state] in &rows {
+        let [a, b, c] = widths;
+        writeln!(text, "  {part:a$}  {address:b$}  {login:c$}  {state}").unwrap_or(());
+    }
+    format!(
+        "\n{text}\n  passwords and all settings: {file}\n  tidemart status | verify | marts check: add --config {file}\n  \
+         logs: {logs}, or tidemart logs PART; Ctrl-C or tidemart down stops everything\n",
+        file = file.display(),
+        logs = folder.path().join("logs").display()
+    )
+}

@@ -1,0 +1,130 @@
+//! Broken data is found, by name.
+
+use tidemart_change::Op;
+use tidemart_marts::Kind;
+
+use crate::{
+    model::{Model, ORDERS, USERS},
+    support::{Feed, MARTS, Target, on_both},
+};
+
+async fn filled(target: &Target) -> (Feed, Model) {
+    let mut model = Model::new(4);
+    let mut feed = Feed::complete(target).await;
+    for _ in 0..30 {
+        feed.apply_all(model.events(8)).await;
+    }
+    target.refresh_all().await;
+    (feed, model)
+}
+
+fn condition(mart: &str, row: &[String]) -> String {
+    let columns: &[&str] = match mart {
+        "user_sales" => &["month", "loyalty_status"],
+        _ => &["month", "category_name", "product_name"],
+    };
+    let quote = |text: &str| tidemart_mysql::quote_string(text);
+    let each = columns.iter().zip(row).map(|(column, value)| format!("{column} = {}", quote(value)));
+    each.collect::<Vec<_>>().join(" AND ")
+}
+
+#[tokio::test]
+async fn a_group_that_is_changed_removed_or_made_up_is_named() {
+    on_both(async |target| {
+        let (_, model) = filled(&target).await;
+        for mart in MARTS {
+            target.assert_equal(mart).await;
+            let rows = model.mart(mart);
+            let key = if mart == "user_sales" { 2 } else { 3 };
+            let (changed, removed) = (&rows[0], &rows[1]);
+            target
+                .execute(&format!(
+                    "UPDATE {mart} SET order_cnt = order_cnt + 1 WHERE {}",
+                    condition(mart, changed)
+                ))
+                .await;
+            target.execute(&format!("DELETE FROM {mart} WHERE {}", condition(mart, removed))).await;
+            let values = if mart == "user_sales" { "'x', 1, 1, NULL, 0" } else { "'x', 'y', 1, 1, 0, 0, 0" };
+            target.execute(&format!("INSERT INTO {mart} VALUES ('2020-01-01', {values})")).await;
+            let report = tidemart_marts::check(&target.config, mart).await.unwrap();
+            let mut made_up = vec!["2020-01-01".to_owned(), "x".to_owned()];
+            made_up.extend((key == 3).then(|| "y".to_owned()));
+            let expected = [
+                (made_up, Kind::Extra),
+                (changed[..key].to_vec(), Kind::Different),
+                (removed[..key].to_vec(), Kind::Missing),
+            ];
+            let found: Vec<_> =
+                report.different.iter().map(|found| (found.group.clone(), found.kind)).collect();
+            let mut expected = expected.to_vec();
+            expected.sort();
+            assert_eq!(found, expected);
+            // The sums by month see it as well.
+            let failed: Vec<_> = report.tests.iter().filter(|test| test.offending > 0).collect();
+            assert!(failed.iter().any(|test| test.name.starts_with("agrees_with")), "{report}");
+            assert!(
+                report.to_string().contains("DIFFERENT") && report.to_string().contains("2020-01-01 / x")
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_on_the_move_is_not_judged() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        let user = model.row(USERS, 1);
+        let mut order = model.row(ORDERS, 1);
+        order[1] = Some("1".to_owned());
+        let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
+        feed.apply_all(events).await;
+        let report = tidemart_marts::check(&target.config, "user_sales").await.unwrap();
+        assert!(report.moving > 0 && report.is_equal(), "{report}");
+        assert_ne!(target.mart("user_sales").await, model.mart("user_sales"));
+        // Another group that is broken is named none the less.
+        let moved = model.tables[ORDERS][&1][2].clone().unwrap();
+        let other = model.mart("user_sales").into_iter().find(|row| row[0][..7] != moved[..7]).unwrap();
+        target.execute(&format!("DELETE FROM user_sales WHERE {}", condition("user_sales", &other))).await;
+        let report = tidemart_marts::check(&target.config, "user_sales").await.unwrap();
+        assert_eq!(report.different.len(), 1);
+        assert_eq!(report.different[0].group, other[..2]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_data_test_that_fails_is_in_the_refresh_the_state_and_the_check() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        let mut user = model.row(USERS, 1);
+        user[6] = Some("Bronze".to_owned());
+        let mut order = model.row(ORDERS, 1);
+        order[1] = Some("1".to_owned());
+        let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
+        feed.apply_all(events).await;
+        let refreshed = tidemart_marts::refresh(&target.config, "user_sales").await.unwrap();
+        assert_eq!(refreshed.failed, ["accepted_values"]);
+        let failed = target.status("user_sales").await.failed.unwrap();
+        assert!(failed.contains("accepted_values"), "{failed}");
+        let report = tidemart_marts::check(&target.config, "user_sales").await.unwrap();
+        assert!(report.different.is_empty() && !report.is_equal());
+        let test = report.tests.iter().find(|test| test.name == "accepted_values").unwrap();
+        assert!(test.offending > 0 && test.examples[0].ends_with(" / Bronze"), "{report}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_mart_and_one_that_was_never_computed_are_said() {
+    on_both(async |target| {
+        let error = tidemart_marts::check(&target.config, "sales").await.unwrap_err();
+        assert!(error.to_string().contains("no mart sales"));
+        let report = tidemart_marts::check(&target.config, "user_sales").await.unwrap();
+        assert!(report.waiting.as_ref().unwrap().contains("no replica") && !report.is_equal());
+        Feed::complete(&target).await;
+        let report = tidemart_marts::check(&target.config, "user_sales").await.unwrap();
+        assert!(report.waiting.as_ref().unwrap().contains("not computed yet"), "{report}");
+    })
+    .await;
+}

@@ -1,0 +1,16 @@
+//! On real servers: every body runs on MariaDB and on MySQL.
+
+#[cfg(test)]
+mod checks;
+#[cfg(test)]
+mod fill;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod marks;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod rebuilds;
+#[cfg(test)]
+mod support;

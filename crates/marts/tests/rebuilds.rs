@@ -1,0 +1,144 @@
+//! Rebuilds, whole and by month, and those that die.
+
+use tidemart_change::Op;
+use tidemart_marts::{Kind, Scope};
+
+use crate::{
+    marks::{eventually, kill_others},
+    model::{Model, ORDERS, USERS},
+    support::{Feed, MARTS, Target, execute, on_both, rows},
+};
+
+async fn filled(target: &Target) -> (Feed, Model) {
+    let mut model = Model::new(21);
+    let mut feed = Feed::complete(target).await;
+    for _ in 0..40 {
+        feed.apply_all(model.events(8)).await;
+    }
+    target.refresh_all().await;
+    assert!(MARTS.iter().all(|mart| model.mart(mart).len() > 3));
+    (feed, model)
+}
+
+/// An order of a user that there is, so that user_sales changes.
+async fn order(feed: &mut Feed, model: &mut Model, key: i64) {
+    let user = model.row(USERS, 1);
+    let mut order = model.row(ORDERS, key);
+    order[1] = Some("1".to_owned());
+    let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
+    feed.apply_all(events).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_of_a_month_repairs_that_month_and_no_other() {
+    on_both(async |target| {
+        let (_, model) = filled(&target).await;
+        for mart in MARTS {
+            target.execute(&format!("UPDATE {mart} SET order_cnt = order_cnt + 100")).await;
+            let broken = model.mart(mart).len();
+            let in_month = model.mart(mart).iter().filter(|row| row[0] == "2026-02-01").count();
+            assert!(in_month > 0 && in_month < broken);
+            let month = Scope::Month("2026-02".parse().unwrap());
+            let rebuilt = tidemart_marts::rebuild(&target.config, mart, month).await.unwrap();
+            assert_eq!((rebuilt.computed, rebuilt.changed), (in_month as u64, in_month as u64));
+            let report = tidemart_marts::check(&target.config, mart).await.unwrap();
+            assert_eq!(report.different.len(), broken - in_month);
+            let elsewhere = |found: &tidemart_marts::Difference| {
+                found.group[0] != "2026-02-01" && found.kind == Kind::Different
+            };
+            assert!(report.different.iter().all(elsewhere), "{report}");
+            let rebuilt = tidemart_marts::rebuild(&target.config, mart, Scope::Full).await.unwrap();
+            assert_eq!((rebuilt.computed, rebuilt.changed), (broken as u64, (broken - in_month) as u64));
+            assert_eq!(target.mart(mart).await, model.mart(mart));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_killed_leaves_no_rest() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        target.execute("UPDATE user_sales SET order_cnt = order_cnt + 100").await;
+        // A reader who has locked the mart holds up the swap, after all else is done.
+        let mut reader = target.connect().await;
+        execute(&mut reader, "LOCK TABLES user_sales READ").await;
+        let rebuilding = tidemart_marts::rebuild(&target.config, "user_sales", Scope::Full);
+        let killing = async {
+            eventually(async || target.status("user_sales").await.rebuilding.as_deref() == Some("full"))
+                .await;
+            eventually(async || kill_others(&target, "DELETE m FROM%").await > 0).await;
+        };
+        let (rebuilt, ()) = tokio::join!(rebuilding, killing);
+        assert!(rebuilt.is_err());
+        reader.disconnect().await.unwrap();
+        // Nothing was swapped, and nothing counts as running.
+        assert!(!tidemart_marts::check(&target.config, "user_sales").await.unwrap().is_equal());
+        assert_eq!(target.status("user_sales").await.rebuilding, None);
+        order(&mut feed, &mut model, 1).await;
+        target.refresh("user_sales").await;
+        let left = target.rows("SELECT rebuilding FROM tidemart_marts WHERE mart = 'user_sales'").await;
+        assert_eq!(left, [["NULL"]]);
+        let tables = "SELECT COUNT(*) FROM information_schema.tables \
+                      WHERE table_schema = DATABASE() AND table_name LIKE 'tidemart\\_stage%'";
+        assert_eq!(target.number(tables).await, 0);
+        tidemart_marts::rebuild(&target.config, "user_sales", Scope::Full).await.unwrap();
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+    })
+    .await;
+}
+
+/// A session that is registered as a rebuild, and does nothing.
+async fn registered(target: &Target) -> mysql_async::Conn {
+    let mut conn = target.connect().await;
+    let lock = "SELECT GET_LOCK(CONCAT('tidemart_rebuild_', MD5(CONCAT(DATABASE(), '.', 'user_sales'))), 0)";
+    assert_eq!(rows(&mut conn, lock).await, [["1"]]);
+    execute(&mut conn, "UPDATE tidemart_marts SET rebuilding = 'full' WHERE mart = 'user_sales'").await;
+    conn
+}
+
+const FLAGGED: &str = "SELECT COUNT(*), COALESCE(SUM(done = 1), 0) FROM tidemart_marks_user_sales_orders";
+
+#[tokio::test]
+async fn marks_are_kept_while_a_rebuild_lives_and_go_when_it_is_dead() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        let rebuild = registered(&target).await;
+        order(&mut feed, &mut model, 1).await;
+        target.refresh("user_sales").await;
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+        let kept = target.rows(FLAGGED).await.remove(0);
+        assert!(kept[0] != "0" && kept[0] == kept[1], "{kept:?}");
+        // They wait for nobody who asks how fresh the mart is.
+        let status = target.status("user_sales").await;
+        assert_eq!((status.pending, status.lag_us), (0, Some(0)));
+        assert_eq!(status.rebuilding.as_deref(), Some("full"));
+        rebuild.disconnect().await.unwrap();
+        eventually(async || target.status("user_sales").await.rebuilding.is_none()).await;
+        target.refresh("user_sales").await;
+        assert_eq!(target.rows(FLAGGED).await, [["0", "0"]]);
+        assert_eq!(target.assert_equal("user_sales").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn there_is_one_rebuild_at_a_time_and_the_first_is_of_everything() {
+    on_both(async |target| {
+        let error = tidemart_marts::rebuild(&target.config, "user_sales", Scope::Full).await.unwrap_err();
+        assert!(tidemart_pipeline::error::chain(&error).contains("no replica of public.orders"), "{error:?}");
+        let mut feed = Feed::complete(&target).await;
+        let mut model = Model::new(3);
+        order(&mut feed, &mut model, 1).await;
+        let month = Scope::Month("2026-02".parse().unwrap());
+        let error = tidemart_marts::rebuild(&target.config, "user_sales", month).await.unwrap_err();
+        assert!(tidemart_pipeline::error::chain(&error).contains("full rebuild first"), "{error:?}");
+        // What failed holds no lock.
+        tidemart_marts::rebuild(&target.config, "user_sales", Scope::Full).await.unwrap();
+        let _other = registered(&target).await;
+        let error = tidemart_marts::rebuild(&target.config, "user_sales", month).await.unwrap_err();
+        assert!(tidemart_pipeline::error::chain(&error).contains("another rebuild"), "{error:?}");
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+    })
+    .await;
+}
