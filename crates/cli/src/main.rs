@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+#[expect(clippy::print_stderr, reason = "the last word to whoever called us")]
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     telemetry::init(&cli.telemetry);

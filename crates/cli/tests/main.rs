@@ -1,5 +1,7 @@
 //! Tests of the whole: the workspace's own rules, and the real binary on real servers.
 
+#![expect(unreachable_pub, reason = "in a binary, pub says what a module offers to the others")]
+
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
@@ -10,5 +12,9 @@ mod crash;
 mod cycle;
 #[cfg(test)]
 mod topics;
+#[cfg(test)]
+mod up;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod zombie;

@@ -22,6 +22,12 @@ const DISTRIBUTION: Distribution = Distribution {
     unpack: Unpack::Jars,
 };
 
+/// The Java that Kafka's own tools are run with.
+#[cfg(feature = "testing")]
+pub(crate) async fn find_java() -> Result<PathBuf> {
+    java::find().await.map(|java| java.path)
+}
+
 /// A private Apache Kafka: one node, broker and controller in one, no account needed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -14,6 +14,7 @@
 //! The shared servers do without durability, for speed. For tests that kill a server there are
 //! private ones ([`private_postgres`] and its like), durable and with their port kept over a new start.
 
+mod console;
 mod private;
 mod temporary;
 

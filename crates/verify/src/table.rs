@@ -81,7 +81,13 @@ async fn pages(
         report.pages += u64::from(merge.source.is_hungry());
         feed(&mut merge, &mut source, &mut copy, replica).await?;
         let order = |one: &Key, other: &Key| reader.compare(one, other);
-        merge.compare(|row| reader.key(row), order, |key| drop(suspects.insert(key)));
+        merge.compare(
+            |row| reader.key(row),
+            order,
+            |key| {
+                suspects.insert(key);
+            },
+        );
         report.rows = merge.rows;
         notify(Step::Compared {
             table: &table.schema.table,

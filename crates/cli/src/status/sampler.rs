@@ -181,7 +181,7 @@ fn ends(prefix: &str, positions: &Positions) -> BTreeMap<TopicPartition, u64> {
     for table in positions.tables.values() {
         let topic: std::sync::Arc<str> = topics::table(prefix, &table.table).into();
         for (partition, end) in (0..).zip(&table.sequences) {
-            ends.insert(TopicPartition { topic: topic.clone(), partition }, *end);
+            ends.insert(TopicPartition { topic: std::sync::Arc::clone(&topic), partition }, *end);
         }
     }
     ends

@@ -1,0 +1,167 @@
+//! `tidemart up` as a user runs it: from nothing, stopped, killed, in the background.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Instant,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::cycle::{TIDEMART, role::wait_for};
+
+/// A data folder that every account can enter, for servers that run as an unprivileged one.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tidemart-up-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(TIDEMART);
+        command.args(arguments).env("TIDEMART_DATA", &self.0).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts `up`, its output in a file.
+    fn up(&self, name: &str) -> Up {
+        let log = self.0.join(format!("{name}.txt"));
+        let file = std::fs::File::create(&log).unwrap();
+        let mut command = self.command(&["up", "--size", "tiny", "--rate", "20"]);
+        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        Up { child, log }
+    }
+
+    /// `tidemart verify` with the settings that `up` wrote.
+    fn verify(&self) -> Output {
+        let settings = self.0.join("tidemart.toml");
+        self.run(&["verify", "--config", settings.to_str().unwrap()])
+    }
+
+    /// The processes whose command line names this folder.
+    fn processes(&self) -> Vec<String> {
+        let folder = self.0.to_str().unwrap();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        lines.filter(|line| line.contains(folder)).collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        drop(self.run(&["down"]));
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+struct Up {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Up {
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for the table, and a status line after it without a problem.
+    async fn is_live(&mut self) {
+        wait_for("the status line", || {
+            let text = self.text();
+            let after = text.split_once("passwords and all settings").map_or("", |(_, after)| after);
+            let line = after.lines().any(|line| line.contains("user_sales") && !line.contains("problem"));
+            line || self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+        assert!(self.child.try_wait().unwrap().is_none(), "{}", self.text());
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
+    let home = Home::new("life");
+    let mut first = home.up("first");
+    first.is_live().await;
+    let table = first.text();
+    for part in ["postgres", "kafka", "mariadb", "capture", "consumer", "marts", "shop"] {
+        assert!(table.lines().any(|line| line.trim_start().starts_with(part)), "{part}: {table}");
+    }
+    assert_eq!(mode(&home.0.join("tidemart.toml")), 0o600);
+    let second = home.run(&["up"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        text(&second).contains("in use by process") && text(&second).contains("tidemart down"),
+        "{}",
+        text(&second)
+    );
+    let verified = home.verify();
+    assert!(verified.status.success(), "{}", text(&verified));
+    first.signal(Signal::SIGINT);
+    wait_for("the end", || first.child.try_wait().unwrap().is_some()).await;
+    assert!(first.child.wait().unwrap().success(), "{}", first.text());
+    assert_eq!(home.processes(), Vec::<String>::new());
+    let mut again = home.up("again");
+    again.is_live().await;
+    again.signal(Signal::SIGKILL);
+    again.child.wait().unwrap();
+    let mut third = home.up("third");
+    third.is_live().await;
+    let verified = home.verify();
+    assert!(verified.status.success(), "{}\n{}", text(&verified), third.text());
+    let other = home.run(&["down"]);
+    assert!(other.status.success(), "{}", text(&other));
+    wait_for("the end", || third.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(home.processes(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_runs_in_the_background_and_other_settings_are_refused() {
+    let home = Home::new("detached");
+    let begun = Instant::now();
+    let up = home.run(&["up", "--detach", "--size", "tiny", "--seed", "5"]);
+    assert!(
+        up.status.success() && text(&up).contains("capture"),
+        "after {:?}: {}",
+        begun.elapsed(),
+        text(&up)
+    );
+    let logs = home.run(&["logs", "capture", "-n", "1000"]);
+    assert!(text(&logs).contains("snapshot is complete"), "{}", text(&logs));
+    let unknown = home.run(&["logs", "nonsense"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(
+        text(&unknown).contains("there are: ") && text(&unknown).contains("capture"),
+        "{}",
+        text(&unknown)
+    );
+    assert!(home.run(&["down"]).status.success());
+    assert_eq!(home.processes(), Vec::<String>::new());
+    let other = home.run(&["up", "--seed", "6"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(text(&other).contains("shop.seed is 5 there, 6 is asked for"), "{}", text(&other));
+    assert!(home.run(&["down"]).status.success(), "nothing runs: that is no failure");
+}
