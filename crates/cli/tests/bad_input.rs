@@ -15,7 +15,8 @@ fn run(arguments: &[&str], settings: &str) -> Output {
 
 /// The command fails with this exit code, and its last line holds all of these words.
 fn assert_says(output: &Output, code: i32, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert_eq!(output.status.code(), Some(code), "{text}");
     for word in words {
         assert!(text.contains(word), "{word:?} is missing: {text}");
@@ -62,7 +63,11 @@ fn missing_servers_are_named_and_secrets_are_not() {
     ] {
         let output = run(&arguments, CLOSED);
         assert_says(&output, 1, &words);
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+        assert!(
+            ![&output.stderr, &output.stdout]
+                .iter()
+                .any(|text| String::from_utf8_lossy(text).contains("hunter2"))
+        );
     }
 }
 

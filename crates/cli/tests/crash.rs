@@ -10,11 +10,10 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     let mut capture = cycle.start("capture", armed("capture"));
     let mut consumer = cycle.start("consumer", armed("consumer"));
     let killed = if role == "capture" { &mut capture } else { &mut consumer };
-    let writing = async {
-        workload.run(300).await;
-        workload
-    };
-    let (mut workload, ()) = tokio::join!(writing, killed.at_failpoint());
+    while !killed.is_at_failpoint() {
+        workload.run(10).await;
+    }
+    workload.run(100).await;
     let (capture, consumer) = if role == "capture" {
         capture.kill();
         (cycle.start("capture", None), consumer)
@@ -23,7 +22,7 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
         (capture, cycle.start("consumer", None))
     };
     workload.run(100).await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     let records = audit::read(&cycle).await;
     audit::assert_dense(&records);
     audit::assert_each_change_once(&records);

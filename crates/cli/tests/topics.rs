@@ -8,7 +8,7 @@ async fn kafkas_console_consumer_reads_debezium_envelopes() {
     let mut workload = Workload::new(cycle.postgres().await, 11, 50).await;
     let _roles = (cycle.start("capture", None), cycle.start("consumer", None));
     workload.run(100).await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     let records = audit::read(&cycle).await;
     audit::assert_envelopes(&records);
     audit::assert_dense(&records);

@@ -14,7 +14,7 @@ async fn every_key_that_differs_is_named_and_no_other() {
     let mut workload = Workload::new(cycle.postgres().await, 5, 700).await;
     let _roles = (cycle.start("capture", None), cycle.start("consumer", None));
     workload.run(100).await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     let mut mysql = cycle.mysql().await;
     // Keys that the workload does not touch.
     mysql.query_drop("UPDATE accounts SET name = CONCAT(name, '!') WHERE id = 501").await.unwrap();
@@ -50,7 +50,7 @@ async fn the_status_tells_what_runs_and_what_does_not() {
     let mut workload = Workload::new(cycle.postgres().await, 6, 50).await;
     let (capture, _consumer) = (cycle.start("capture", None), cycle.start("consumer", None));
     workload.run(20).await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     let output = cycle.run(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success(), "{status}");

@@ -10,7 +10,7 @@ async fn check(target: Target) {
     let _capture = cycle.start("capture", None);
     let paused = cycle.start("consumer", None);
     workload.run(50).await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     let mut other = cycle.start("consumer", None);
     let lanes = |text: &str| text.matches("started").count();
     wait_for("the other consumer's share", || lanes(&other.text()) > 0).await;
@@ -19,10 +19,10 @@ async fn check(target: Target) {
     workload.run(150).await;
     wait_for("the other consumer to take over", || lanes(&other.text()) > before || !other.is_running())
         .await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     paused.signal(Signal::SIGCONT);
     workload.run(50).await;
-    cycle.assert_equal();
+    cycle.assert_equal().await;
     assert!(other.is_running(), "{}", cycle.logs());
     assert!(paused.stop().await.success() && other.stop().await.success(), "{}", cycle.logs());
 }

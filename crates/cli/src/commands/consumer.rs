@@ -37,9 +37,10 @@ const HOP: &str = "consumer";
 /// # Errors
 /// A server that is missing or not fit, or a gap that was found.
 pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    tidemart_kafka::check(config.kafka()?).await?;
-    tidemart_mysql::check(config.mysql()?).await?;
-    tidemart_mysql::migrate(config.mysql()?).await?;
+    let (kafka, mysql) = (config.kafka()?, config.mysql()?);
+    tidemart_kafka::check(kafka).await?;
+    tidemart_mysql::check(mysql).await?;
+    tidemart_mysql::migrate(mysql).await?;
     let mut lanes = JoinSet::new();
     for number in 0..args.lanes.unwrap_or(config.consumer.lanes) {
         lanes.spawn(lane(config, number, shutdown.clone())?);

@@ -33,7 +33,8 @@ pub async fn read(cycle: &Cycle) -> Vec<Printed> {
 fn parse(topic: &str, line: &str) -> Printed {
     let mut parts = line.splitn(4, '\t');
     let mut part = || parts.next().unwrap_or_else(|| panic!("not a printed record: {line}"));
-    let partition = part().strip_prefix("Partition:").unwrap().parse().unwrap();
+    let partition = part().strip_prefix("Partition:").unwrap_or_else(|| panic!("no partition: {line}"));
+    let partition = partition.parse().unwrap();
     let headers = part();
     let stamp = headers.split(',').find_map(|header| header.strip_prefix("tidemart.stamp:"));
     let stamp = stamp.unwrap_or_else(|| panic!("no stamp: {line}")).parse().unwrap();

@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 use tidemart_local::testing::{self, TestDatabase};
 
-pub use role::{Failpoint, Role};
+pub use role::{Failpoint, Role, wait_for};
 
 /// The binary under test.
 pub const TIDEMART: &str = env!("CARGO_BIN_EXE_tidemart");
@@ -97,12 +97,23 @@ impl Cycle {
         Command::new(TIDEMART).args(arguments).arg("--config").arg(&self.settings).output().unwrap()
     }
 
-    /// Fails the test unless `tidemart verify` finds both sides equal.
-    pub fn assert_equal(&self) {
+    /// Waits until the first snapshot of every table is in MySQL, then fails the test unless `tidemart verify` finds both
+    /// sides equal.
+    pub async fn assert_equal(&self) {
+        wait_for("the first snapshot", || self.snapshot_is_applied()).await;
         let output = self.run(&["verify"]);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "verify: {}\n{out}\n{err}\n{}", output.status, self.logs());
+    }
+
+    fn snapshot_is_applied(&self) -> bool {
+        let output = self.run(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let tables = status["capture"]["known"]["tables"].as_array().map_or(&[][..], Vec::as_slice);
+        let count = |field: &str| tables.iter().filter_map(|table| table[field].as_u64()).sum::<u64>();
+        let applied = count("applied") > 0 && status["consumer"]["known"]["lag_events"].as_u64() < Some(200);
+        !tables.is_empty() && applied && tables.iter().all(|table| table["snapshot_done"] == true)
     }
 
     /// The ends of all logs of this test's roles.

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -32,6 +32,7 @@ pub struct Role {
     child: Child,
     report: PathBuf,
     log: PathBuf,
+    started: Instant,
 }
 
 impl Role {
@@ -48,13 +49,19 @@ impl Role {
         }
         let output = File::create(&log).unwrap();
         command.stdout(output.try_clone().unwrap()).stderr(output);
-        Self { child: command.spawn().unwrap(), report, log }
+        Self { child: command.spawn().unwrap(), report, log, started: Instant::now() }
     }
 
-    /// Waits until the role stands at its failpoint.
-    pub async fn at_failpoint(&mut self) {
-        wait_for("the failpoint", || self.report.exists() || self.child.try_wait().unwrap().is_some()).await;
-        assert!(self.report.exists(), "ended before its failpoint: {}", self.text());
+    /// Whether the role stands at its failpoint; fails the test when it never will, or takes too long.
+    pub fn is_at_failpoint(&mut self) -> bool {
+        let reached = self.report.exists();
+        assert!(reached || self.is_running(), "ended before its failpoint: {}", self.text());
+        assert!(
+            reached || self.started.elapsed() < LIMIT,
+            "not at its failpoint after {LIMIT:?}: {}",
+            self.text()
+        );
+        reached
     }
 
     /// SIGKILL, as `kill -9` does.

@@ -37,7 +37,13 @@ impl KafkaServer {
         ] {
             arguments.extend(["--formatter-property", property]);
         }
-        or_fail(self.tool(CONSUMER, &arguments).await)
+        let printed = or_fail(self.tool(CONSUMER, &arguments).await);
+        // The time limit that ends it is logged to the same output.
+        printed
+            .lines()
+            .filter(|line| line.starts_with("Partition:"))
+            .map(|line| format!("{line}\n"))
+            .collect()
     }
 
     /// What a tool prints; messages of its own go to its standard error.

@@ -1,0 +1,118 @@
+//! The table.
+
+use std::fmt::Write;
+
+use mysql_async::prelude::Queryable;
+
+use super::{
+    args::Args,
+    figures::{Figures, Who},
+    machine,
+    measure::Measure,
+    peer::{Peer, jar},
+    servers::Servers,
+};
+
+/// What was measured on, and which versions.
+#[derive(Default)]
+pub struct Notes {
+    machine: String,
+    servers: String,
+    peer: Option<String>,
+}
+
+impl Notes {
+    /// Asks the servers.
+    pub async fn versions(&mut self, servers: &Servers) -> anyhow::Result<()> {
+        self.machine = machine::describe(servers.folder());
+        let postgres: String = servers.postgres().await?.query_one("SHOW server_version", &[]).await?.get(0);
+        let mariadb: Option<String> = servers.mysql().await?.query_first("SELECT VERSION()").await?;
+        let jars = tidemart_local::Kafka::default().jars(&tidemart_local::Cache::of_this_machine()).await?;
+        let kafka = jar(&jars, "kafka-clients-").unwrap_or_default().replace("-clients-", " ");
+        self.servers = format!("Postgres {postgres}, {kafka}, MariaDB {}", mariadb.unwrap_or_default());
+        Ok(())
+    }
+
+    pub fn peer(&mut self, peer: &Peer<'_>) {
+        self.peer = Some(peer.installed.versions());
+    }
+}
+
+/// The table's cells.
+pub struct Table {
+    head: String,
+    rows: Vec<[String; 6]>,
+}
+
+const TITLES: [&str; 6] = ["measure", "tidemart", "peer", "ratio", "must", "aim"];
+
+impl Table {
+    pub fn new(args: &Args, figures: &Figures, notes: &Notes) -> Self {
+        let measured = Measure::ALL.into_iter().filter_map(|measure| row(measure, figures));
+        Self { head: head(args, notes), rows: measured.collect() }
+    }
+
+    /// For a terminal.
+    pub fn text(&self) -> String {
+        let all = || std::iter::once(TITLES.map(str::to_owned)).chain(self.rows.iter().cloned());
+        let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths = [0, 1, 2, 3, 4, 5].map(width);
+        let mut text = format!("\n{}\n\n", self.head);
+        for row in all() {
+            let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+                if column == 0 { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+            });
+            let line = cells.collect::<Vec<_>>().join("   ");
+            writeln!(text, "{}", line.trim_end()).unwrap_or(());
+        }
+        text
+    }
+
+    /// For the documentation.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("{}\n\n| {} |\n|---|---:|---:|---:|---:|---:|\n", self.head, TITLES.join(" | "));
+        for row in &self.rows {
+            writeln!(text, "| {} |", row.join(" | ")).unwrap_or(());
+        }
+        text
+    }
+}
+
+fn head(args: &Args, notes: &Notes) -> String {
+    let mut text = format!("tidemart {}, medians of {}", env!("CARGO_PKG_VERSION"), args.runs);
+    if args.scale != 1.0 {
+        write!(text, ", data at {} of its size: not comparable", args.scale).unwrap_or(());
+    }
+    if !notes.machine.is_empty() {
+        write!(text, ". {}. {}, all on this machine, durable", notes.machine, notes.servers).unwrap_or(());
+    }
+    if let Some(peer) = &notes.peer {
+        write!(text, ". Peer: {peer}").unwrap_or(());
+    }
+    text + "."
+}
+
+/// Nothing for a measure that was not taken.
+fn row(measure: Measure, figures: &Figures) -> Option<[String; 6]> {
+    let (row, ours) = (measure.row(), figures.median(measure, Who::Ours)?);
+    let show = |value: f64| row.unit.show(value);
+    let peers = figures.of_peers(measure);
+    let shown = peers.iter().map(|(profile, value)| {
+        let named = peers.len() > 1;
+        if named { format!("{} {}", show(*value), format!("{profile:?}").to_lowercase()) } else { show(*value) }
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    // Against the best that the peer does with any settings; above 1 is better than it.
+    let better = |left: f64, right: f64| if row.unit.more_is_better() { left.max(right) } else { left.min(right) };
+    let best = peers.iter().map(|(_, value)| *value).reduce(better);
+    let ratio = best.map(|best| if row.unit.more_is_better() { ours / best } else { best / ours });
+    let none = || "–".to_owned();
+    Some([
+        row.title.to_owned(),
+        show(ours),
+        if shown.is_empty() { none() } else { shown },
+        ratio.map_or_else(none, |ratio| format!("{ratio:.1} ×")),
+        show(row.must),
+        show(row.aim),
+    ])
+}

@@ -1,0 +1,174 @@
+//! Private servers as `tidemart up` starts them, with the same rows in Postgres each time.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use mysql_async::prelude::Queryable;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use tidemart_local::{
+    Account, Cache, DEFAULT_ACCOUNT, DataFolder, Kafka, Keep, Login, MariaDb, Postgres, Server,
+    create_database,
+};
+use tokio_postgres::NoTls;
+
+use super::args::Args;
+
+/// The database in both, the prefix of the topics.
+pub const NAME: &str = "shop";
+pub const TABLES: [&str; 5] = ["users", "product_categories", "products", "orders", "order_details"];
+/// What the settings have besides addresses: what `up` writes for servers on its own machine.
+const AS_UP: &str = "refresh_ms = 1000, session_timeout_ms = 6000, instance = \"bench\"";
+
+/// Postgres, Kafka, MariaDB and the settings that name them. Dropping it ends the servers and removes their data.
+pub struct Servers {
+    pub postgres: Server,
+    pub kafka: Server,
+    pub mariadb: Server,
+    folder: DataFolder,
+    pub orders: u64,
+    _place: Place,
+}
+
+/// A folder that goes with us, or one that is kept.
+pub struct Place(PathBuf, Option<TempDir>);
+
+impl Place {
+    pub fn new(args: &Args, name: &str) -> anyhow::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = |parent: &Path| tempfile::Builder::new().prefix(name).tempdir_in(parent);
+        let place = match &args.keep {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                Self(temporary(folder)?.keep(), None)
+            }
+            None => {
+                let folder = temporary(&std::env::temp_dir())?;
+                Self(folder.path().to_owned(), Some(folder))
+            }
+        };
+        // The servers run as another account.
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755))?;
+        Ok(place)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Servers {
+    /// Starts them and loads the rows.
+    pub async fn start(args: &Args) -> anyhow::Result<Self> {
+        let servers = Self::start_empty(args).await?;
+        servers.load(args).await?;
+        Ok(servers)
+    }
+
+    /// Starts them with an empty database on both ends.
+    pub async fn start_empty(args: &Args) -> anyhow::Result<Self> {
+        let place = Place::new(args, "tidemart-bench-")?;
+        let folder = DataFolder::open(place.path(), Account::choose(DEFAULT_ACCOUNT)?).await?;
+        let (cache, keep) = (Cache::of_this_machine(), Keep { restart: false, ..Keep::default() });
+        let (postgres, kafka, mariadb) = tokio::try_join!(
+            Postgres::default().launch(&folder, &cache, keep),
+            Kafka::default().launch(&folder, &cache, keep),
+            MariaDb::default().launch(&folder, &cache, keep),
+        )?;
+        tokio::try_join!(postgres.ready(), kafka.ready(), mariadb.ready())?;
+        create_database(postgres.address(), NAME).await?;
+        let orders = args.scaled(300_000, 1_000);
+        let servers = Self { postgres, kafka, mariadb, folder, orders, _place: place };
+        servers.mysql_without_database().await?.query_drop(format!("CREATE DATABASE {NAME}")).await?;
+        servers.write_settings()?;
+        Ok(servers)
+    }
+
+    async fn load(&self, args: &Args) -> anyhow::Result<()> {
+        let client = self.postgres().await?;
+        client.batch_execute(include_str!("sql/tables.sql")).await?;
+        let load = include_str!("sql/load.sql")
+            .replace("{orders}", &self.orders.to_string())
+            .replace("{users}", &args.scaled(50_000, 100).to_string())
+            .replace("{products}", &args.scaled(2_000, 50).to_string());
+        client.batch_execute(&load).await.context("the rows")?;
+        client.batch_execute(include_str!("sql/update.sql")).await?;
+        let admin = self.postgres.address().admin.as_ref().context("no superuser")?;
+        Ok(self.postgres_as(admin).await?.batch_execute("CHECKPOINT").await?)
+    }
+
+    fn write_settings(&self) -> anyhow::Result<()> {
+        let mut text =
+            format!("[kafka]\nbootstrap = \"{}\"\nprefix = \"{NAME}\"\nconsumer = {{ {AS_UP} }}\n", self.kafka.address());
+        for (section, server) in [("postgres", &self.postgres), ("mysql", &self.mariadb)] {
+            let Login { user, password } = self.owner(server)?;
+            let (address, password) = (server.address(), password.expose_secret());
+            text += &format!(
+                "[{section}]\nhost = \"{}\"\nport = {}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{NAME}\"\n",
+                address.host, address.port
+            );
+        }
+        Ok(std::fs::write(self.settings(), text)?)
+    }
+
+    pub fn settings(&self) -> PathBuf {
+        self.folder.path().join("tidemart.toml")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.log_file(name)
+    }
+
+    pub fn owner<'s>(&self, server: &'s Server) -> anyhow::Result<&'s Login> {
+        server.address().owner.as_ref().context("no account for the application")
+    }
+
+    /// A session in Postgres.
+    pub async fn postgres(&self) -> anyhow::Result<tokio_postgres::Client> {
+        self.postgres_as(self.owner(&self.postgres)?).await
+    }
+
+    async fn postgres_as(&self, login: &Login) -> anyhow::Result<tokio_postgres::Client> {
+        let address = self.postgres.address();
+        let mut config = tokio_postgres::Config::new();
+        config.host(address.host).port(address.port).user(login.user).dbname(NAME);
+        let (client, connection) = config.password(login.password.expose_secret()).connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// A session in MariaDB.
+    pub async fn mysql(&self) -> anyhow::Result<mysql_async::Conn> {
+        let mut conn = self.mysql_without_database().await?;
+        conn.query_drop(format!("USE {NAME}")).await?;
+        Ok(conn)
+    }
+
+    async fn mysql_without_database(&self) -> anyhow::Result<mysql_async::Conn> {
+        let Login { user, password } = self.owner(&self.mariadb)?;
+        let address = self.mariadb.address();
+        let options = mysql_async::OptsBuilder::default()
+            .ip_or_hostname(address.host)
+            .tcp_port(address.port)
+            .user(Some(*user))
+            .pass(Some(password.expose_secret()))
+            .prefer_socket(false);
+        Ok(mysql_async::Conn::new(options).await?)
+    }
+
+    /// Rows of all tables.
+    pub async fn rows(&self) -> anyhow::Result<u64> {
+        let counts = TABLES.map(|table| format!("(SELECT count(*) FROM {table})")).join(" + ");
+        let row = self.postgres().await?.query_one(&format!("SELECT {counts}"), &[]).await?;
+        Ok(u64::try_from(row.get::<_, i64>(0))?)
+    }
+
+    /// Stops them and waits for their end.
+    pub async fn stop(self) {
+        tokio::join!(self.postgres.stop(), self.kafka.stop(), self.mariadb.stop());
+    }
+}
