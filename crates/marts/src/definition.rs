@@ -11,6 +11,10 @@ use crate::month::Month;
 
 /// The place in a SELECT or a test where a restriction goes; a comment, so that the file is SQL as it stands.
 const RESTRICTION: &str = "/*{and}*/";
+/// The place where MySQL is told to join in the order of the text.
+const STRAIGHT: &str = "/*{straight}*/";
+/// More values than these are not looked up one by one: the whole month takes less.
+const MOST_VALUES: usize = 500;
 
 /// A folder of `marts/` as it was compiled in.
 struct Folder {
@@ -71,12 +75,22 @@ struct Toml {
     tests: Vec<TestToml>,
 }
 
-/// A second column of the key by which select.sql can be restricted.
+/// A second column of the key by which a month of select.sql can be restricted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Narrow {
+    /// The column.
     column: String,
+    /// What it is, as `ids` calls it.
     expression: String,
+    /// SELECT of the ids that have these values.
+    ids: String,
+    /// The id, as select.sql calls it.
+    id: String,
+    /// SELECT of the least and the greatest value of `bounded` in the month.
+    bounds: String,
+    /// As select.sql calls it.
+    bounded: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -188,24 +202,43 @@ impl Mart {
         self.table.replace("{collation}", dialect.collation())
     }
 
-    /// The SELECT of a part.
+    /// The SELECT of everything or of a month; of the month for a narrow part, too.
     pub(crate) fn select(&self, part: &Part) -> String {
-        self.select.replace(RESTRICTION, &self.source_condition(part))
+        self.select.replace(RESTRICTION, &self.month_condition(part))
     }
 
-    /// ` AND …` for select.sql.
-    fn source_condition(&self, part: &Part) -> String {
-        let of_month = |month: &Month| {
-            let column = &self.toml.month;
-            let (from, to) = (month.first_day(), month.next().first_day());
-            format!("AND {column} >= '{from}' AND {column} < '{to}'")
-        };
-        match (part, &self.toml.narrow) {
-            (Part::Whole, _) => String::new(),
-            (Part::Narrow(month, values), Some(narrow)) => {
-                format!("{} AND {} IN ({})", of_month(month), narrow.expression, quoted(values))
+    /// For a narrow part: the SELECTs of the ids and of the bounds that [`Mart::select_narrow`] takes.
+    pub(crate) fn lookups(&self, part: &Part) -> Option<(String, String)> {
+        let (Part::Narrow(_, values), Some(narrow)) = (part, &self.toml.narrow) else { return None };
+        let of_values = format!("AND {} IN ({})", narrow.expression, quoted(values));
+        let ids = narrow.ids.replace(RESTRICTION, &of_values);
+        Some((ids, narrow.bounds.replace(RESTRICTION, &self.month_condition(part))))
+    }
+
+    /// The SELECT of a narrow part.
+    pub(crate) fn select_narrow(&self, part: &Part, ids: &[i64], (least, greatest): (i64, i64)) -> String {
+        let mut condition = self.month_condition(part);
+        if let Some(narrow) = &self.toml.narrow {
+            let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+            condition.push_str(&format!(
+                " AND {} IN ({}) AND {} BETWEEN {least} AND {greatest}",
+                narrow.id,
+                ids.join(","),
+                narrow.bounded
+            ));
+        }
+        self.select.replace(RESTRICTION, &condition).replace(STRAIGHT, "STRAIGHT_JOIN")
+    }
+
+    /// `AND …` for what reads the sources.
+    fn month_condition(&self, part: &Part) -> String {
+        match part {
+            Part::Whole => String::new(),
+            Part::Month(month) | Part::Narrow(month, _) => {
+                let column = &self.toml.month;
+                let (from, to) = (month.first_day(), month.next().first_day());
+                format!("AND {column} >= '{from}' AND {column} < '{to}'")
             }
-            (Part::Month(month) | Part::Narrow(month, _), _) => of_month(month),
         }
     }
 
@@ -236,7 +269,10 @@ impl Mart {
         let part = |(month, mut values): (Month, Vec<String>)| {
             values.sort_unstable();
             values.dedup();
-            if position.is_some() { Part::Narrow(month, values) } else { Part::Month(month) }
+            match position {
+                Some(_) if values.len() <= MOST_VALUES => Part::Narrow(month, values),
+                _ => Part::Month(month),
+            }
         };
         months.into_iter().map(part).collect()
     }
@@ -344,8 +380,14 @@ mod tests {
                 Part::Narrow(month("2026-02"), vec!["y".into()])
             ]
         );
-        let select = mart.select(&parts[0]);
-        assert!(select.contains(r"AND o.order_date < '2026-02-01' AND p.name IN ('x\'')"), "{select}");
+        let (ids, bounds) = mart.lookups(&parts[0]).unwrap();
+        assert!(ids.ends_with(r"WHERE 1 = 1 AND p.name IN ('x\'')"), "{ids}");
+        assert!(bounds.ends_with("AND o.order_date < '2026-02-01'"), "{bounds}");
+        let select = mart.select_narrow(&parts[0], &[3, 4], (5, 9));
+        let condition =
+            "AND o.order_date < '2026-02-01' AND d.product_id IN (3,4) AND d.order_id BETWEEN 5 AND 9";
+        assert!(select.contains(condition) && select.contains("SELECT STRAIGHT_JOIN"), "{select}");
+        assert_eq!(mart.select(&Part::Whole).matches("STRAIGHT_JOIN").count(), 0);
         assert_eq!(
             mart.own_condition(&parts[1], "m"),
             "m.`month` = '2026-02-01' AND m.`product_name` IN ('y')"

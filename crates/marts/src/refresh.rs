@@ -17,7 +17,7 @@ use crate::{
     changes::{self, Changes, Fate},
     definition::{Mart, Part, find},
     groups,
-    session::{Lock, Session, of_mart},
+    session::{Lock, Session, TextRow, number, of_mart},
     sources,
     stage::{self, Swapped},
     state::{self, Outlook},
@@ -75,7 +75,7 @@ struct Computed {
     changes: Changes,
     parts: Vec<Part>,
     groups: usize,
-    rows: Vec<Vec<Option<String>>>,
+    rows: Vec<TextRow>,
 }
 
 impl Refresher {
@@ -194,9 +194,27 @@ async fn compute(session: &mut Session, mart: &Mart) -> Result<Option<Computed>>
     let parts = mart.parts(&groups);
     let mut rows = Vec::new();
     for part in &parts {
-        rows.extend(session.rows(&mart.select(part)).await?);
+        rows.extend(select(session, mart, part).await?);
     }
     Ok(Some(Computed { changes, parts, groups: groups.len(), rows }))
+}
+
+/// The rows of a part.
+async fn select(session: &mut Session, mart: &Mart, part: &Part) -> Result<Vec<TextRow>> {
+    let Some((ids, bounds)) = mart.lookups(part) else { return session.rows(&mart.select(part)).await };
+    let integer = |row: &TextRow| row.first().and_then(|id| number::<i64>(id.as_ref()));
+    let ids: Option<Vec<_>> = session.rows(&ids).await?.iter().map(integer).collect();
+    let ids =
+        ids.ok_or_else(|| Error::fatal("narrow.ids gives ids that are no integers; correct mart.toml"))?;
+    let bounds = session.rows(&bounds).await?.into_iter().next().unwrap_or_default();
+    let bound = |index: usize| bounds.get(index).and_then(|bound| number(bound.as_ref()));
+    match (bound(0), bound(1)) {
+        (Some(least), Some(greatest)) if !ids.is_empty() => {
+            session.rows(&mart.select_narrow(part, &ids, (least, greatest))).await
+        }
+        // Nothing has such a value any more, or the month is empty.
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Computes the whole mart, once all its sources are complete.

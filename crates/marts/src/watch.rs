@@ -22,12 +22,15 @@ use crate::{
 const BETWEEN_TESTS: Duration = Duration::from_secs(30);
 /// ... and so many times as long as they take, so that they cost a fiftieth of a core at most.
 const TEST_REST: u32 = 50;
+/// A refresh is followed by a rest of so many times its own length, if that is longer than the interval: a mart costs
+/// a third of a core at most, however much changes.
+const REFRESH_REST: u32 = 2;
 /// Between two looks for sources that are not complete yet.
 const WAITING: Duration = Duration::from_millis(500);
 /// MySQL ends sessions that are idle for a minute; one that would be for so long is given back.
 const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
-/// Refreshes every mart whenever something has changed, with a pause of `interval` (or as long as the last refresh
+/// Refreshes every mart whenever something has changed, with a pause of `interval` (or twice as long as the last refresh
 /// took) in between, and runs all data tests now and then, until the shutdown. Each mart has sessions of its own;
 /// transient faults are retried for ever.
 ///
@@ -64,7 +67,7 @@ async fn keep_fresh(config: &Config, mart: &'static Mart, interval: Duration) ->
             info!(mart = mart.name, reason = refreshed.waiting, "waiting for its sources");
             waiting.clone_from(&refreshed.waiting);
         }
-        let rest = if waiting.is_some() { WAITING } else { interval.max(begun.elapsed()) };
+        let rest = if waiting.is_some() { WAITING } else { interval.max(begun.elapsed() * REFRESH_REST) };
         if rest > LONGEST_IDLE {
             refresher.close().await;
         }

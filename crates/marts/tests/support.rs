@@ -183,7 +183,8 @@ pub(crate) struct Feed {
     schemas: Vec<Arc<TableSchema>>,
     sequences: BTreeMap<TopicPartition, u64>,
     pub(crate) appliers: Vec<Applier>,
-    commit_ms: i64,
+    /// Commit of the last batch at the source, milliseconds since 1970 UTC.
+    pub(crate) commit_ms: i64,
 }
 
 impl Feed {

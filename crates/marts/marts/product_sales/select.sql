@@ -1,4 +1,5 @@
--- In the SQL that MySQL, MariaDB and Spark share. The comment with braces is where a restriction goes.
+-- In the SQL that MySQL, MariaDB and Spark share. The comments with braces are where a restriction goes, and where
+-- MySQL is told to keep to this order of tables for a few products.
 SELECT
     CAST(CONCAT(g.y, '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
     g.category_name AS category_name,
@@ -9,7 +10,7 @@ SELECT
     g.completed_quantity AS completed_quantity,
     g.aborted_quantity AS aborted_quantity
 FROM (
-    SELECT
+    SELECT /*{straight}*/
         YEAR(o.order_date) AS y,
         MONTH(o.order_date) AS m,
         c.name AS category_name,
@@ -19,8 +20,8 @@ FROM (
         SUM(CASE WHEN o.status = 'Paid' THEN d.quantity ELSE 0 END) AS paid_quantity,
         SUM(CASE WHEN o.status = 'Completed' THEN d.quantity ELSE 0 END) AS completed_quantity,
         SUM(CASE WHEN o.status = 'Aborted' THEN d.quantity ELSE 0 END) AS aborted_quantity
-    FROM orders o
-    JOIN order_details d ON d.order_id = o.order_id
+    FROM order_details d
+    JOIN orders o ON o.order_id = d.order_id
     JOIN products p ON p.product_id = d.product_id
     JOIN product_categories c ON c.category_id = p.category_id
     WHERE 1 = 1 /*{and}*/
