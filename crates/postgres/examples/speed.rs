@@ -7,11 +7,11 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use secrecy::SecretString;
-use tidemart_change::{CaptureBatch, CaptureState, Lsn, SnapshotProgress, TableState};
+use tidemart_change::{CaptureBatch, CaptureState, Item, Lsn, Op, SnapshotProgress, TableState};
 use tidemart_local::testing::{self, PostgresServer};
 use tidemart_pipeline::{Destination, Result, run};
 use tidemart_postgres::{Config, Source};
@@ -26,6 +26,8 @@ struct Counts {
     state: Option<CaptureState>,
     items: usize,
     batches: usize,
+    /// From commit to here, microseconds.
+    delays_us: Vec<i64>,
 }
 
 impl Null {
@@ -57,6 +59,12 @@ impl Destination for Null {
         self.with(|counts| {
             counts.items += batch.items.len();
             counts.batches += 1;
+            let now = now_us();
+            let streamed = batch.items.iter().filter_map(|item| match item {
+                Item::Change(change) if change.op != Op::Read => Some(now - change.commit_time_us),
+                _ => None,
+            });
+            counts.delays_us.extend(streamed);
             let state = counts.state.get_or_insert_with(|| CaptureState {
                 identity: (*batch.identity).clone(),
                 position: None,
@@ -70,6 +78,11 @@ impl Destination for Null {
         });
         Ok(())
     }
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Seconds of CPU of a process: user and system, in ticks of 10 ms (`proc_pid_stat(5)`).
@@ -128,6 +141,39 @@ DO $$ BEGIN
     END LOOP;
 END $$";
 
+/// 500 transactions a second, on their own clock.
+async fn live(config: &Config, client: &Client, null: &Null) -> Result<()> {
+    const SECONDS: u32 = 10;
+    let (mut cpu, mut batches) = (0.0, 0);
+    let load = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
+        // Two seconds for the capture to start.
+        for order in 1..=(SECONDS + 2) * 500 {
+            ticks.tick().await;
+            if order == 1000 {
+                (cpu, batches) = (cpu_s("self"), null.with(|counts| counts.batches));
+                null.with(|counts| counts.delays_us.clear());
+            }
+            let update =
+                format!("UPDATE orders SET total_amount = total_amount + 1 WHERE order_id = {order}");
+            drop(client.simple_query(&update).await);
+        }
+        let mut delays = null.with(|counts| std::mem::take(&mut counts.delays_us));
+        delays.sort_unstable();
+        let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or(0) as f64 / 1e3;
+        println!(
+            "live      {:8} items {:6} batches; from commit p50 {:.1} ms, p99 {:.1} ms; {:.3} core of capture and load",
+            delays.len(),
+            null.with(|counts| counts.batches) - batches,
+            at(50),
+            at(99),
+            (cpu_s("self") - cpu) / f64::from(SECONDS),
+        );
+    };
+    let (mut source, mut destination) = (Source::new(config.clone()), null.clone());
+    run("speed", &mut source, &mut destination, load).await
+}
+
 /// A new database, since a slot that was used before would have to read its old log again.
 async fn round(server: &PostgresServer) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let database = server.create_database().await;
@@ -152,6 +198,7 @@ async fn round(server: &PostgresServer) -> std::result::Result<(), Box<dyn std::
         .await?;
     let end: Lsn = end.parse()?;
     measure("backlog", &config, &client, &null, || null.has_reached(end)).await?;
+    live(&config, &client, &null).await?;
     while client.execute("SELECT pg_drop_replication_slot($1)", &[&config.slot]).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -21,9 +21,6 @@ use super::{
 /// A read that leaves less room than this gets a new buffer.
 const MIN_ROOM: usize = 64 << 10;
 
-/// Reads smaller than this are worth waiting for more, while data keeps coming.
-const SMALL_READ: usize = 64 << 10;
-
 /// Reads that follow each other faster than this are part of one flow.
 const BUSY: Duration = Duration::from_millis(3);
 
@@ -41,7 +38,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(crate) struct Pace {
     /// Time between two status messages.
     pub(crate) status: Duration,
-    /// Pause between small reads while data keeps coming.
+    /// Pause where nothing is there while data keeps coming.
     pub(crate) coalesce: Duration,
     /// Bytes read ahead.
     pub(crate) queue_bytes: usize,
@@ -120,7 +117,7 @@ struct Reader {
     confirmed: watch::Receiver<Lsn>,
     pace: Pace,
     last_read: Instant,
-    /// No reading before this moment, so that more is there by then.
+    /// Where nothing is there, no looking before this moment, so that more is there by then.
     nap: Option<Instant>,
     /// Postgres asked for an answer; it gets a second one as soon as there is something to confirm.
     asked: bool,
@@ -146,19 +143,19 @@ impl Reader {
                     self.last_read = Instant::now();
                 }
                 read = read(&mut self.socket, &mut self.read, self.nap), if waiting.is_none() => {
-                    self.pace_after(read?);
+                    read?;
+                    self.pace_after();
                     waiting = self.take_block().await?;
                 }
             }
         }
     }
 
-    /// Small reads in close succession are followed by a nap.
-    fn pace_after(&mut self, bytes: usize) {
+    /// A read that soon follows another is followed by a nap.
+    fn pace_after(&mut self) {
         let now = Instant::now();
-        let busy = now - self.last_read < BUSY;
-        self.nap =
-            (busy && bytes < SMALL_READ && !self.pace.coalesce.is_zero()).then(|| now + self.pace.coalesce);
+        let busy = now - self.last_read < BUSY && !self.pace.coalesce.is_zero();
+        self.nap = busy.then(|| now + self.pace.coalesce);
         self.last_read = now;
     }
 
@@ -217,8 +214,11 @@ async fn send(blocks: &Sender, block: Option<&Bytes>) -> bool {
     }
 }
 
-/// Reads what is there, after the nap. Cancel safe.
+/// Reads what is there; where nothing is, naps before it has the socket watched. Cancel safe.
 async fn read(socket: &mut Socket, buffer: &mut BytesMut, nap: Option<Instant>) -> Result<usize> {
+    if let Some(bytes) = socket.try_read(buffer)? {
+        return Ok(bytes);
+    }
     if let Some(nap) = nap {
         sleep_until(nap).await;
     }

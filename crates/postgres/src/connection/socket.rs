@@ -46,19 +46,32 @@ impl Socket {
         Ok(Self { stream, scratch: vec![0; READ_BUFFER].into() })
     }
 
-    /// Appends what is there, at least a byte. Cancel safe.
+    /// Appends what is there, at least a byte; waits for it where nothing is. Cancel safe.
     ///
     /// # Errors
     /// `UnexpectedEof` when the other end has closed.
     pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> Result<usize> {
         loop {
+            match self.try_read(buffer)? {
+                Some(bytes) => return Ok(bytes),
+                None => self.wait(Interest::READABLE).await?,
+            }
+        }
+    }
+
+    /// Appends what is there; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// As [`Socket::read`].
+    pub(super) fn try_read(&mut self, buffer: &mut BytesMut) -> Result<Option<usize>> {
+        loop {
             match self.stream.read(&mut self.scratch) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => {
                     buffer.extend_from_slice(&self.scratch[..bytes]);
-                    return Ok(bytes);
+                    return Ok(Some(bytes));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(Interest::READABLE).await?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
