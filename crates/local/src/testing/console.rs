@@ -1,18 +1,27 @@
 //! Kafka's own command line tools: a client that is not ours.
 
-use tokio::process::Command;
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{ChildStdout, Command},
+    time::timeout,
+};
 
 use super::{KafkaServer, cache, or_fail};
 use crate::{
-    error::Result,
+    error::{Error, Result, at},
     kafka::{Kafka, find_java},
     program,
 };
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const ADVICE: &str = "install Java";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
-/// The consumer ends when nothing has come for so many milliseconds.
-const QUIET_MS: &str = "6000";
+/// How long it may take until the consumer prints its first record: a busy machine starts Java slowly.
+const FIRST_WITHIN: Duration = Duration::from_secs(60);
+/// Nothing more comes when nothing has come for so long.
+const QUIET: Duration = Duration::from_secs(5);
 
 impl KafkaServer {
     /// The topics whose names begin so, as `kafka-topics --list` prints them.
@@ -22,10 +31,14 @@ impl KafkaServer {
     }
 
     /// A topic from its beginning, as `kafka-console-consumer` prints it with isolation level `read_committed`: a record a
-    /// line, `Partition:0`, headers, key and value, with tabs between.
+    /// line, `Partition:0`, headers, key and value, with tabs between. A topic without records takes a minute.
     pub async fn print(&self, topic: &str) -> String {
-        let mut arguments = vec!["--topic", topic, "--from-beginning", "--timeout-ms", QUIET_MS];
-        arguments.extend(["--isolation-level", "read_committed"]);
+        or_fail(self.consume(topic).await)
+    }
+
+    async fn consume(&self, topic: &str) -> Result<String> {
+        let mut command = self.command(CONSUMER).await?;
+        command.args(["--topic", topic, "--from-beginning", "--isolation-level", "read_committed"]);
         for property in [
             "print.partition=true",
             "print.headers=true",
@@ -35,28 +48,86 @@ impl KafkaServer {
             "key.separator=\t",
             "headers.separator=,",
         ] {
-            arguments.extend(["--formatter-property", property]);
+            command.args(["--formatter-property", property]);
         }
-        let printed = or_fail(self.tool(CONSUMER, &arguments).await);
-        // The time limit that ends it is logged to the same output.
-        printed
-            .lines()
-            .filter(|line| line.starts_with("Partition:"))
-            .map(|line| format!("{line}\n"))
-            .collect()
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|source| program::not_started(CONSUMER, ADVICE, source))?;
+        let text = match child.stdout.take() {
+            Some(output) => {
+                until_quiet(output).await.map_err(at("read the output of", Path::new(CONSUMER)))?
+            }
+            None => String::new(),
+        };
+        // It would wait for more for ever.
+        drop(child.kill().await);
+        Ok(text)
     }
 
-    /// What a tool prints; messages of its own go to its standard error.
+    /// What a tool prints on its standard output; the other one is seen in the error.
     async fn tool(&self, class: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.command(class).await?.args(arguments).kill_on_drop(true).output().await;
+        let output = output.map_err(|source| program::not_started(class, ADVICE, source))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            let tail = program::tail(&text(&output.stderr));
+            return Err(Error::Program {
+                program: class.to_owned(),
+                status: output.status.to_string(),
+                tail,
+            });
+        }
+        Ok(text(&output.stdout))
+    }
+
+    async fn command(&self, class: &str) -> Result<Command> {
         let java = find_java().await?;
         let jars = Kafka::default().jars(&cache()).await?;
         let mut command = Command::new(&java);
-        command.args(["-Xmx256m", "-XX:+UseSerialGC", "-cp"]).arg(jars.join("*")).arg(class);
-        command.args(["--bootstrap-server", &self.bootstrap]).args(arguments);
-        command.kill_on_drop(true);
-        let output =
-            command.output().await.map_err(|source| program::not_started(class, "install Java", source))?;
-        // The consumer ends by its time limit, which is no success to it.
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        // Their log would go to the standard output too.
+        command.args(["-Xmx256m", "-XX:+UseSerialGC", "-Dlog4j2.level=OFF", "-cp"]);
+        command.arg(jars.join("*")).arg(class).args(["--bootstrap-server", &self.bootstrap]);
+        Ok(command)
+    }
+}
+
+/// Reads lines until none has come for some time.
+async fn until_quiet(output: ChildStdout) -> std::io::Result<String> {
+    let (mut lines, mut text, mut patience) = (BufReader::new(output).lines(), String::new(), FIRST_WITHIN);
+    while let Ok(line) = timeout(patience, lines.next_line()).await {
+        let Some(line) = line? else { break };
+        text.push_str(&line);
+        text.push('\n');
+        patience = QUIET;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use tokio::io::AsyncWriteExt;
+
+    const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
+    const RECORDS: &str = "color:red,size:1\tk1\t{\"a\":1}\nNIL\tk2\tNIL\n";
+
+    #[tokio::test]
+    async fn a_topic_is_printed_a_record_a_line_and_nothing_else() {
+        let kafka = crate::testing::kafka().await;
+        let topic = format!("{}.printed", kafka.unique_prefix());
+        let create = ["--create", "--topic", &topic, "--partitions", "1"];
+        kafka.tool(super::TOPICS, &create).await.unwrap();
+        assert_eq!(kafka.topics(&topic).await, [topic.clone()]);
+        let mut producer = kafka.command(PRODUCER).await.unwrap();
+        producer.args(["--topic", &topic]);
+        for property in ["parse.key=true", "parse.headers=true", "null.marker=NIL"] {
+            producer.args(["--reader-property", property]);
+        }
+        let mut producer = producer.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        producer.stdin.take().unwrap().write_all(RECORDS.as_bytes()).await.unwrap();
+        assert!(producer.wait().await.unwrap().success());
+        let printed = kafka.print(&topic).await;
+        let expected = "Partition:0\tcolor:red,size:1\tk1\t{\"a\":1}\nPartition:0\tNO_HEADERS\tk2\tnull\n";
+        assert_eq!(printed, expected);
     }
 }
