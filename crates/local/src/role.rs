@@ -183,6 +183,12 @@ impl KeptRole {
         self.state.borrow().clone()
     }
 
+    /// What it is doing, as it changes.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<RoleState> {
+        self.state.clone()
+    }
+
     /// Asks it to stop and waits until it has.
     pub async fn stop(mut self) {
         self.stop.cancel();

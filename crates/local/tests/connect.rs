@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tidemart_local::testing::TestDatabase;
-use tidemart_local::{Account, Cache, DEFAULT_ACCOUNT, DataFolder, Keep, State};
+use tidemart_local::{Account, Cache, DEFAULT_ACCOUNT, DataFolder, Keep};
 
 /// No step of these tests takes longer than this, however busy the machine is.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -53,10 +53,10 @@ pub(crate) fn keep() -> Keep {
 }
 
 /// Waits for a state, with the limit.
-pub(crate) async fn wait_for(
-    states: &mut tokio::sync::watch::Receiver<State>,
-    wanted: impl FnMut(&State) -> bool,
-) -> State {
+pub(crate) async fn wait_for<S: Clone>(
+    states: &mut tokio::sync::watch::Receiver<S>,
+    wanted: impl FnMut(&S) -> bool,
+) -> S {
     tokio::time::timeout(LIMIT, states.wait_for(wanted))
         .await
         .expect("the state within the limit")

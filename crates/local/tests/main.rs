@@ -10,6 +10,8 @@ mod orphans;
 #[cfg(test)]
 mod private;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod secrecy;
 #[cfg(test)]
 mod shared;

@@ -117,7 +117,7 @@ mod tests {
         let topic = format!("{}.printed", kafka.unique_prefix());
         let create = ["--create", "--topic", &topic, "--partitions", "1"];
         kafka.tool(super::TOPICS, &create).await.unwrap();
-        assert_eq!(kafka.topics(&topic).await, [topic.clone()]);
+        assert_eq!(kafka.topics(&topic).await, [topic.as_str()]);
         let mut producer = kafka.command(PRODUCER).await.unwrap();
         producer.args(["--topic", &topic]);
         for property in ["parse.key=true", "parse.headers=true", "null.marker=NIL"] {
