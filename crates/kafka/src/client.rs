@@ -69,7 +69,8 @@ pub(crate) fn lone_consumer(config: &Config) -> ClientConfig {
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
-        .set("fetch.wait.max.ms", "100")
+        // The end of a partition is told with the answer that brings nothing.
+        .set("fetch.wait.max.ms", "10")
         .set("queued.max.messages.kbytes", "4096");
     client
 }

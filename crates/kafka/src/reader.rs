@@ -11,6 +11,7 @@ mod codec;
 mod handover;
 mod member;
 mod pending;
+mod place;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle};
@@ -65,8 +66,8 @@ impl Source for Reader {
     }
 
     async fn start(&mut self, position: Self::Position) -> Result<()> {
-        let offsets = position.into_iter().map(|(partition, checkpoint)| (partition, checkpoint.next_offset));
-        self.handover.begin(self.generation, offsets.collect());
+        let places = position.iter().map(|(partition, checkpoint)| (partition.clone(), checkpoint.into()));
+        self.handover.begin(self.generation, places.collect());
         Ok(())
     }
 

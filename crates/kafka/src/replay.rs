@@ -22,7 +22,7 @@ const STEP: Duration = Duration::from_millis(10);
 pub(crate) struct Replay {
     consumer: BaseConsumer<Context>,
     topic: String,
-    /// The offset after the last record.
+    /// Everything before this offset was read.
     next: i64,
     timeout: Duration,
 }
@@ -33,7 +33,8 @@ impl Replay {
         Ok(Self { consumer, topic, next: 0, timeout: config.timeout() })
     }
 
-    /// Gives every record that is committed by now and was not given before to `take`. Blocks.
+    /// Gives every record that is committed by now and was not given before to `take`. Blocks; where nothing is new,
+    /// no longer than one question to the broker takes.
     ///
     /// With `watermark`, first waits until nothing before that offset is in an open transaction any more.
     pub(crate) fn catch_up(
@@ -43,6 +44,9 @@ impl Replay {
     ) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
         let end = self.wait_for(watermark.unwrap_or(0), deadline)?;
+        if self.next >= end {
+            return Ok(());
+        }
         self.assign()?;
         // Where somebody writes all the time, the end of the topic is never met: what is there now is enough. The last
         // offsets before it may be those of markers, so the first record behind it ends the reading too.
@@ -50,6 +54,7 @@ impl Replay {
             let Some((key, value)) = self.poll(deadline)? else { break };
             take(&key, value.as_deref())?;
         }
+        self.next = self.next.max(end);
         self.consumer.unassign().map_err(|cause| self.failed(cause))
     }
 
@@ -72,13 +77,9 @@ impl Replay {
 
     fn assign(&self) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        let assigned = list
-            .add_partition_offset(
-                &self.topic,
-                0,
-                if self.next == 0 { Offset::Beginning } else { Offset::Offset(self.next) },
-            )
-            .and_then(|()| self.consumer.assign(&list));
+        let next = if self.next == 0 { Offset::Beginning } else { Offset::Offset(self.next) };
+        let assigned =
+            list.add_partition_offset(&self.topic, 0, next).and_then(|()| self.consumer.assign(&list));
         assigned.map_err(|cause| self.failed(cause))
     }
 

@@ -2,7 +2,7 @@ use tidemart_change::SnapshotProgress;
 use tidemart_kafka::Watch;
 use tidemart_pipeline::Destination;
 
-use crate::support::{config, declared, inserts};
+use crate::support::{config, declared, inserts, published, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_sees_what_is_new() {
@@ -10,14 +10,23 @@ async fn a_watch_sees_what_is_new() {
     let mut watch = Watch::new(config.clone());
     assert!(watch.positions().await.unwrap().capture.is_none());
     let (mut writer, items) = declared(&config, "items").await;
+    published(&config, &tidemart_change::CaptureBatch { position: None, ..inserts(&items, 0..0, 0) }).await;
     assert_eq!(watch.positions().await.unwrap().capture.unwrap().position, None);
     for round in 1..=3_u64 {
-        writer.write(&inserts(&items, 0..10, round)).await.unwrap();
-        let positions = watch.positions().await.unwrap();
-        let table = &positions.tables[&items.table];
+        let batch = inserts(&items, 0..10, round);
+        writer.write(&batch).await.unwrap();
+        let positions = within("what was written", async {
+            loop {
+                let positions = watch.positions().await.unwrap();
+                if positions.capture.as_ref().unwrap().position == batch.position {
+                    return positions;
+                }
+            }
+        });
+        // The whole of a transaction is seen, or nothing of it.
+        let table = &positions.await.tables[&items.table];
         assert_eq!(table.sequences.iter().sum::<u64>(), round * 10);
         assert_eq!(table.progress, SnapshotProgress::Done);
-        assert_eq!(positions.capture.unwrap().position, inserts(&items, 0..0, round).position);
     }
 }
 

@@ -7,7 +7,7 @@ use tidemart_change::{
     Lsn, Op, Record, Row, RowBuilder, SnapshotProgress, TableName, TableSchema, TopicPartition, Value,
     WalPosition,
 };
-use tidemart_kafka::{Config, Reader, Writer};
+use tidemart_kafka::{Config, Reader, Watch, Writer, state::Positions};
 use tidemart_local::testing;
 use tidemart_pipeline::{Destination, Next, Source};
 
@@ -77,10 +77,25 @@ pub(crate) fn inserts(schema: &Arc<TableSchema>, ids: std::ops::Range<u64>, lsn:
     CaptureBatch { identity: identity(), items, tables: Vec::new(), position: Some(position) }
 }
 
+/// A transaction at this LSN that deletes these ids.
+pub(crate) fn deletes(schema: &Arc<TableSchema>, ids: std::ops::Range<u64>, lsn: u64) -> CaptureBatch {
+    let mut batch = inserts(schema, ids, lsn);
+    for item in &mut batch.items {
+        if let Item::Change(change) = item {
+            (change.op, change.before, change.after) = (Op::Delete, change.after.take(), None);
+        }
+    }
+    batch
+}
+
 fn row(id: u64) -> Row {
+    row_of(&id.to_string(), &format!("name {id}"))
+}
+
+pub(crate) fn row_of(id: &str, name: &str) -> Row {
     let mut row = RowBuilder::default();
-    row.push(Value::Text(id.to_string().as_bytes()));
-    row.push(Value::Text(format!("name {id}").as_bytes()));
+    row.push(Value::Text(id.as_bytes()));
+    row.push(Value::Text(name.as_bytes()));
     row.finish()
 }
 
@@ -131,6 +146,25 @@ fn apply(checkpoints: &mut Checkpoints, batch: &ApplyBatch) {
             };
         }
     }
+}
+
+/// What is published once everything up to this batch is: a commit returns before readers may see it.
+pub(crate) async fn published(config: &Config, last: &CaptureBatch) -> Positions {
+    let mut watch = Watch::new(config.clone());
+    within("what was written", async {
+        loop {
+            let positions = watch.positions().await.unwrap();
+            if positions.capture.as_ref().is_some_and(|capture| capture.position == last.position) {
+                return positions;
+            }
+        }
+    })
+    .await
+}
+
+/// The last number of each partition of a table.
+pub(crate) async fn sequences(config: &Config, table: &Arc<TableSchema>, last: &CaptureBatch) -> Vec<u64> {
+    published(config, last).await.tables[&table.table].sequences.clone()
 }
 
 /// Waits, but not for ever.

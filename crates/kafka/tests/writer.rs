@@ -1,12 +1,15 @@
 use std::time::Duration;
 
-use tidemart_kafka::Reader;
+use tidemart_kafka::{Reader, topics};
 use tidemart_local::testing;
 use tidemart_pipeline::{Destination, Kind, error::chain};
 
-use crate::support::{
-    Checkpoints, config, config_of, declaration, declared, ids, inserts, position, read, schema, within,
-    writer,
+use crate::{
+    foreign,
+    support::{
+        Checkpoints, config, config_of, declaration, declared, ids, inserts, position, read, schema, within,
+        writer,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,4 +104,22 @@ async fn a_table_that_comes_later_is_found_by_the_reader() {
     writer.write(&batch).await.unwrap();
     let records = read(&mut reader, &mut checkpoints, 10).await;
     assert!(records.iter().all(|record| record.schema.table == later.table));
+}
+
+/// A capture that died between its last record and the commit: the heir's `resume` ends that transaction, and nobody
+/// ever sees a record of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_without_a_commit_are_never_seen() {
+    let config = config().await;
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..100, 100)).await.unwrap();
+    drop(writer);
+    let topic = topics::table(&config.prefix, &items.table);
+    let hanging = foreign::capture_that_hangs(&config, &topic, 0, "7/1/1 999 1 0/C8 1");
+    let mut heir = crate::support::writer(&config);
+    assert_eq!(position(heir.resume(&()).await.unwrap()), inserts(&items, 0..0, 100).position);
+    heir.write(&inserts(&items, 100..200, 200)).await.unwrap();
+    let records = read(&mut Reader::new(config).unwrap(), &mut Checkpoints::new(), 200).await;
+    assert_eq!(ids(&records), (0..200).collect::<Vec<_>>());
+    drop(hanging);
 }

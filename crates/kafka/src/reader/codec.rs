@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use tidemart_change::{
-    Mark, Op, Payload, Record, Stamp, TableSchema, TopicPartition,
+    Mark, Op, Payload, Record, Stamp, TopicPartition,
     envelope::Decoder,
     stamp::{MARK_HEADER, STAMP_HEADER},
 };
@@ -55,7 +55,7 @@ impl Codec {
     fn decoder(&mut self, topic: &Arc<str>, version: u32) -> std::result::Result<&mut Decoder, Unreadable> {
         let known = self.topics.get(topic).is_some_and(|versions| versions.contains_key(&version));
         if !known {
-            self.look_up(topic).map_err(Unreadable::Kafka)?;
+            self.look_up().map_err(Unreadable::Kafka)?;
         }
         let versions = self.topics.entry(Arc::clone(topic)).or_default();
         match versions.entry(version) {
@@ -67,14 +67,14 @@ impl Codec {
         }
     }
 
-    /// Reads all versions that a topic's table has had. Blocks; a version is looked up once.
-    fn look_up(&mut self, topic: &Arc<str>) -> Result<()> {
-        let versions = schemas::read(&self.config)?;
-        let of_topic =
-            |schema: &&Arc<TableSchema>| topics::table(&self.config.prefix, &schema.table) == **topic;
-        for schema in versions.values().flat_map(|versions| versions.values()).filter(of_topic) {
-            let decoders = self.topics.entry(Arc::clone(topic)).or_default();
-            decoders.entry(schema.version).or_insert_with(|| Decoder::new(Arc::clone(schema)));
+    /// Reads all versions that all tables have had. Blocks.
+    fn look_up(&mut self) -> Result<()> {
+        for (table, versions) in schemas::read(&self.config)? {
+            let topic = topics::table(&self.config.prefix, &table);
+            let decoders = self.topics.entry(topic.into()).or_default();
+            for (version, schema) in versions {
+                decoders.entry(version).or_insert_with(|| Decoder::new(schema));
+            }
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use tidemart_change::{ApplyBatch, TopicPartition};
 use tidemart_pipeline::{Error, Result};
 use tokio::sync::Notify;
 
+use super::place::Places;
+
 /// Offsets by partition.
 pub(super) type Offsets = BTreeMap<TopicPartition, i64>;
 
@@ -29,7 +31,7 @@ struct State {
     /// `None` between a revocation and the next assignment.
     assigned: Option<Vec<TopicPartition>>,
     /// Where to start, until the thread has taken it.
-    begin: Option<Offsets>,
+    begin: Option<Places>,
     /// Somebody waits for a batch.
     wanted: bool,
     ready: Option<ApplyBatch>,
@@ -50,10 +52,10 @@ impl Handover {
     }
 
     /// Tells the thread where to start, unless the assignment has changed.
-    pub(super) fn begin(&self, generation: u64, offsets: Offsets) {
+    pub(super) fn begin(&self, generation: u64, places: Places) {
         let mut state = self.state();
         if state.generation == generation {
-            (state.ready, state.begin) = (None, Some(offsets));
+            (state.ready, state.begin) = (None, Some(places));
         }
         self.taken.notify_all();
     }
@@ -125,7 +127,7 @@ impl Handover {
         self.news.notify_waiters();
     }
 
-    pub(super) fn take_begin(&self) -> Option<Offsets> {
+    pub(super) fn take_begin(&self) -> Option<Places> {
         self.state().begin.take()
     }
 

@@ -13,7 +13,10 @@ use tidemart_change::TopicPartition;
 use tidemart_pipeline::Result;
 use tracing::debug;
 
-use super::handover::{Handover, Offsets};
+use super::{
+    handover::{Handover, Offsets},
+    place::Places,
+};
 use crate::{
     Config,
     client::{self, Context},
@@ -81,9 +84,8 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
-        // Where a checkpoint's offset is out of range, everything that is there is read: the sequence numbers say
-        // what of it was applied before, and whether something is missing.
-        .set("auto.offset.reset", "earliest")
+        // Where a checkpoint's offset is out of range, the partition is held: see `place`.
+        .set("auto.offset.reset", "error")
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
         .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 4).max(1).to_string())
@@ -105,9 +107,26 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
     Ok(member)
 }
 
-/// Begins to fetch from these offsets.
-pub(super) fn start(member: &Member, offsets: &Offsets) -> Result<()> {
-    member.assign(&list(offsets)?).map_err(|cause| error::of("cannot start to read", cause))
+/// Begins to fetch from these places.
+pub(super) fn start(member: &Member, places: &Places) -> Result<()> {
+    let places = places.iter().map(|(partition, place)| (partition, (*place).into()));
+    member.assign(&list(places)?).map_err(|cause| error::of("cannot start to read", cause))
+}
+
+/// Fetches no more of a partition until it is resumed: a new assignment alone does not do that.
+pub(super) fn pause(member: &Member, partition: &TopicPartition) -> Result<()> {
+    let list = list(std::iter::once((partition, Offset::Invalid)))?;
+    member.pause(&list).map_err(|cause| error::of(format!("cannot pause {partition}"), cause))
+}
+
+/// Ends the pauses of partitions. Only for what was paused: librdkafka takes a resume for the beginning of another
+/// reading.
+pub(super) fn resume(member: &Member, partitions: &[TopicPartition]) -> Result<()> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let list = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
+    member.resume(&list).map_err(|cause| error::of("cannot resume", cause))
 }
 
 /// Writes the group's offsets, for the tools that show lag; an error of that is of no consequence.
@@ -115,15 +134,16 @@ pub(super) fn commit(member: &Member, offsets: &Offsets, mode: CommitMode) {
     if offsets.is_empty() {
         return;
     }
+    let offsets = offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset)));
     let committed = list(offsets).map(|list| member.commit(&list, mode));
     debug!(?committed, "group offsets");
 }
 
-fn list(offsets: &Offsets) -> Result<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (TopicPartition { topic, partition }, offset) in offsets {
-        let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
-        added.map_err(|cause| error::of(format!("offset {offset} is no place in {topic}"), cause))?;
+fn list<'a>(places: impl Iterator<Item = (&'a TopicPartition, Offset)>) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (TopicPartition { topic, partition }, offset) in places {
+        let added = list.add_partition_offset(topic, *partition, offset);
+        added.map_err(|cause| error::of(format!("{offset:?} is no place in {topic}"), cause))?;
     }
     Ok(list)
 }

@@ -1,7 +1,6 @@
 //! The thread that polls, decodes and gathers.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -11,6 +10,7 @@ use rdkafka::{
     consumer::{CommitMode, Consumer},
     error::KafkaError,
     message::{BorrowedMessage, Message},
+    types::RDKafkaErrorCode,
 };
 use tidemart_change::TopicPartition;
 use tidemart_pipeline::{Error, Result};
@@ -21,6 +21,7 @@ use super::{
     handover::Handover,
     member::{self, Member},
     pending::Pending,
+    place::{self, Places},
 };
 use crate::{Config, error, replay};
 
@@ -53,8 +54,12 @@ struct Worker {
     member: Arc<Member>,
     codec: Codec,
     pending: Pending,
-    /// What is being read. A partition with a message that cannot be read is not, until the next start.
-    started: BTreeSet<TopicPartition>,
+    /// What is being read. A partition that cannot be read further is not, until the next start.
+    started: Places,
+    /// What was started and is paused until the next start.
+    halted: Vec<TopicPartition>,
+    /// librdkafka says of each partition apart that its place is lost; so many times it is known already.
+    known_losses: usize,
     /// The partition of the last message.
     last: Option<TopicPartition>,
     /// When the group's offsets were last written.
@@ -70,7 +75,9 @@ impl Worker {
             handover,
             member,
             pending: Pending::default(),
-            started: BTreeSet::new(),
+            started: Places::new(),
+            halted: Vec::new(),
+            known_losses: 0,
             last: None,
             committed: Instant::now(),
         })
@@ -95,10 +102,11 @@ impl Worker {
     }
 
     fn start_where_told(&mut self) -> Result<()> {
-        let Some(offsets) = self.handover.take_begin() else { return Ok(()) };
-        (self.pending, self.last) = (Pending::default(), None);
-        self.started = offsets.keys().cloned().collect();
-        member::start(&self.member, &offsets)
+        let Some(places) = self.handover.take_begin() else { return Ok(()) };
+        (self.pending, self.last, self.known_losses) = (Pending::default(), None, 0);
+        self.started = places;
+        member::resume(&self.member, &std::mem::take(&mut self.halted))?;
+        member::start(&self.member, &self.started)
     }
 
     /// Takes what is there; waits only where there is nothing to hand over.
@@ -130,7 +138,10 @@ impl Worker {
         match self.codec.decode(&partition, message) {
             Ok(record) => self.pending.push(&partition, record),
             Err(Unreadable::Kafka(error)) => return Err(error),
-            Err(Unreadable::Message(reason)) => self.give_up(partition, message.offset(), &reason),
+            Err(Unreadable::Message(reason)) => {
+                let reason = format!("the record cannot be read: {reason}");
+                return self.hold(&partition, message.offset(), &reason);
+            }
         }
         Ok(())
     }
@@ -140,27 +151,49 @@ impl Worker {
         let (topic, partition) = (message.topic(), message.partition());
         let same = |known: &&TopicPartition| known.partition == partition && *known.topic == *topic;
         if !self.last.as_ref().is_some_and(|last| same(&last)) {
-            self.last = self.started.iter().find(same).cloned();
+            self.last = self.started.keys().find(same).cloned();
         }
         self.last.clone()
     }
 
-    /// Nothing behind a message that cannot be read may be applied: the partition stays where it is.
-    fn give_up(&mut self, partition: TopicPartition, offset: i64, reason: &str) {
+    /// Nothing behind what cannot be read may be applied: the partition stays where it is, the others go on.
+    fn hold(&mut self, partition: &TopicPartition, offset: i64, reason: &str) -> Result<()> {
         error!(
             %partition,
             offset,
             reason,
-            "a record that cannot be read: this partition goes no further until it is repaired and the consumer started again"
+            "partition held: it goes no further until that is repaired and the consumer started again"
         );
-        self.started.remove(&partition);
+        self.started.remove(partition);
         self.last = None;
+        self.halted.push(partition.clone());
+        member::pause(&self.member, partition)
+    }
+
+    /// Some partition has nothing at the place where it is to be read. Which one is not told.
+    fn hold_lost(&mut self) -> Result<()> {
+        if self.known_losses > 0 {
+            self.known_losses -= 1;
+            return Ok(());
+        }
+        let lost = place::lost(&self.member, &self.started)?;
+        self.known_losses = lost.len().saturating_sub(1);
+        if lost.is_empty() {
+            // Whatever it was is over: a leader that changed, a retention that was faster than the question.
+            return Err(Error::transient("a partition's place was lost and is there again"));
+        }
+        lost.iter().try_for_each(|(partition, offset, reason)| self.hold(partition, *offset, reason))
     }
 
     /// Errors that librdkafka recovers from by itself are only logged.
-    fn heed(&self, cause: KafkaError) -> Result<()> {
-        if cause.rdkafka_error_code().is_some_and(error::needs_a_person) {
-            return Err(error::of("cannot read from Kafka", cause));
+    fn heed(&mut self, cause: KafkaError) -> Result<()> {
+        match cause.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => return self.hold_lost(),
+            Some(RDKafkaErrorCode::FencedInstanceId) => return Err(namesake(cause)),
+            Some(code) if error::needs_a_person(code) => {
+                return Err(error::of("cannot read from Kafka", cause));
+            }
+            _ => {}
         }
         if replay::is_passing(&cause) {
             debug!(%cause, "Kafka");
@@ -206,4 +239,12 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+fn namesake(cause: KafkaError) -> Error {
+    Error::fatal(
+        "another consumer has taken over with the same kafka.consumer.instance: stop one of the two, or give each its \
+         own",
+    )
+    .because(cause)
 }

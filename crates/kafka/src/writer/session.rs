@@ -168,6 +168,7 @@ impl Session {
 
     fn change(&mut self, change: &Change, now_ms: i64) -> Result<()> {
         let index = self.tables.find(&change.schema)?;
+        self.tables.list[index].refuse_undeclared(&change.schema)?;
         let place = self.encoder(index, &change.schema);
         let table = &mut self.tables.list[index];
         let (encoder, frame) = (&table.encoders[place], &mut self.frame);
@@ -216,6 +217,7 @@ impl Session {
     ) -> Result<()> {
         let index = self.tables.find(schema)?;
         let table = &mut self.tables.list[index];
+        table.refuse_undeclared(schema)?;
         let identity = self.identity.as_ref().ok_or_else(|| Error::fatal("a batch without an identity"))?;
         table.touched = true;
         for (partition, sequence) in (0..).zip(&mut table.sequences) {
@@ -296,9 +298,6 @@ impl Tables {
             )));
         };
         let known = &self.list[index].schema;
-        if schema.version > known.version {
-            // Declared by this batch, or else no reader could read it.
-        }
         if schema.version == known.version && !schema.same_shape(known) {
             let message = format!("two shapes of table {} have version {}", schema.table, schema.version);
             return Err(Error::fatal(message));
@@ -317,6 +316,17 @@ impl Tables {
 }
 
 impl Table {
+    /// No reader could read a record whose schema is not published.
+    fn refuse_undeclared(&self, schema: &TableSchema) -> Result<()> {
+        if schema.version <= self.published {
+            return Ok(());
+        }
+        Err(Error::fatal(format!(
+            "version {} of the schema of table {} was not declared before its first change",
+            schema.version, schema.table
+        )))
+    }
+
     /// Records were published and their topic is not there any more: consumers may have missed them.
     fn refuse_lost_topic(&self, topics: &Topics) -> Result<()> {
         let published: u64 = self.sequences.iter().sum();

@@ -1,0 +1,144 @@
+//! What the writer does with topics that are not as it would make them, and what stands in them.
+
+use std::collections::BTreeMap;
+
+use tidemart_change::{Change, Item, Lsn, Mark, Op, TableSchema};
+use tidemart_kafka::{Config, topics};
+use tidemart_pipeline::{Destination, Kind};
+
+use crate::{
+    foreign,
+    support::{config, declaration, declared, deletes, inserts, position, row_of, schema, sequences, writer},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_there_keeps_its_partitions() {
+    let config = config().await;
+    let items = schema("items");
+    foreign::make_topic(&config, &topics::table(&config.prefix, &items.table), 3).await;
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..300, 100)).await.unwrap();
+    let sequences = sequences(&config, &items, &inserts(&items, 0..0, 100)).await;
+    assert!(sequences.len() == 3 && sequences.iter().all(|sequence| *sequence > 50), "{sequences:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_were_added_stop_the_capture() {
+    let config = config().await;
+    let (mut first, items) = declared(&config, "items").await;
+    first.write(&inserts(&items, 0..10, 100)).await.unwrap();
+    foreign::add_partitions(&config, &topics::table(&config.prefix, &items.table), 5).await;
+    check_refused(&config, &items, "has 5 partitions, but 2 are recorded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_gone_stops_the_capture() {
+    let config = config().await;
+    let (mut first, items) = declared(&config, "items").await;
+    first.write(&inserts(&items, 0..10, 100)).await.unwrap();
+    foreign::delete_topic(&config, &topics::table(&config.prefix, &items.table)).await;
+    check_refused(&config, &items, "is gone with 10 records").await;
+}
+
+async fn check_refused(config: &Config, items: &std::sync::Arc<TableSchema>, expected: &str) {
+    let mut second = writer(config);
+    second.resume(&()).await.unwrap();
+    let error = second.write(&inserts(items, 10..20, 200)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Fatal);
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_in_a_topic_is_an_envelope_with_a_stamp() {
+    let config = config().await;
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..20, 100)).await.unwrap();
+    writer.write(&deletes(&items, 0..5, 200)).await.unwrap();
+    let mut marks = inserts(&items, 0..0, 300);
+    marks.items = vec![Item::Mark {
+        schema: std::sync::Arc::clone(&items),
+        mark: Mark::SnapshotEnd,
+        commit_lsn: Lsn(300),
+    }];
+    writer.write(&marks).await.unwrap();
+    let records = foreign::all(&config, &topics::table(&config.prefix, &items.table), 20 + 2 * 5 + 2);
+    let mut last = BTreeMap::new();
+    for record in &records {
+        let last = last.entry(record.partition).or_insert((0, -1));
+        assert_eq!(record.sequence(), last.0 + 1, "numbers are dense");
+        assert!(record.offset > last.1);
+        *last = (record.sequence(), record.offset);
+    }
+    assert!(
+        last.values().any(|(sequence, offset)| *offset > *sequence as i64),
+        "offsets have gaps: {last:?}"
+    );
+    let count = |op: &str| {
+        records.iter().filter(|record| record.value.as_ref().is_some_and(|value| value["op"] == op)).count()
+    };
+    assert_eq!((count("c"), count("d")), (20, 5));
+    let tombstones = records.iter().filter(|record| record.key.is_some() && record.value.is_none());
+    assert_eq!(tombstones.count(), 5);
+    let marks: Vec<_> = records.iter().filter(|record| record.mark.is_some()).collect();
+    assert!(marks.len() == 2 && marks.iter().all(|record| record.key.is_none() && record.value.is_none()));
+    for record in records.iter().filter(|record| record.value.is_some()) {
+        let value = record.value.as_ref().unwrap();
+        assert_eq!((&value["source"]["table"], &value["source"]["db"]), (&"items".into(), &"shop".into()));
+        let key: serde_json::Value = serde_json::from_str(record.key.as_ref().unwrap()).unwrap();
+        let row = if value["op"] == "d" { &value["before"] } else { &value["after"] };
+        assert_eq!(key["id"], row["id"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_larger_than_all_queues_is_one_transaction() {
+    let mut config = config().await;
+    config.producer.queue_bytes = 1 << 20;
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..60_000, 100)).await.unwrap();
+    let sequences = sequences(&config, &items, &inserts(&items, 0..0, 100)).await;
+    assert_eq!(sequences.iter().sum::<u64>(), 60_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_too_large_is_named_and_a_large_one_is_written() {
+    let mut config = config().await;
+    config.max_record_bytes = 6 << 20;
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&large(&items, 1, 5 << 20, 100)).await.unwrap();
+    let error = writer.write(&large(&items, 2, 7 << 20, 200)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Fatal);
+    let text = error.to_string();
+    assert!(text.contains("public.items (key: id)") && text.contains("kafka.max_record_bytes"), "{text}");
+    assert_eq!(position(writer.resume(&()).await.unwrap()), large(&items, 1, 1, 100).position);
+    let records = foreign::all(&config, &topics::table(&config.prefix, &items.table), 1);
+    assert_eq!(records[0].value.as_ref().unwrap()["after"]["name"].as_str().unwrap().len(), 5 << 20);
+}
+
+fn large(
+    items: &std::sync::Arc<TableSchema>,
+    id: u64,
+    bytes: usize,
+    lsn: u64,
+) -> tidemart_change::CaptureBatch {
+    let mut batch = inserts(items, id..id + 1, lsn);
+    for item in &mut batch.items {
+        if let Item::Change(Change { after, op: Op::Create, .. }) = item {
+            *after = Some(row_of(&id.to_string(), &"x".repeat(bytes)));
+        }
+    }
+    batch
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shape_that_nobody_declared_is_refused() {
+    let config = config().await;
+    let (mut writer, items) = declared(&config, "items").await;
+    let newer = std::sync::Arc::new(TableSchema { version: 2, ..(*items).clone() });
+    let error = writer.write(&inserts(&newer, 0..1, 100)).await.unwrap_err();
+    assert!(error.to_string().contains("version 2"), "{error}");
+    writer.resume(&()).await.unwrap();
+    let mut batch = inserts(&newer, 0..1, 100);
+    batch.tables = declaration(&[&newer]).tables;
+    writer.write(&batch).await.unwrap();
+}
