@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench setup
+.PHONY: help run test check audit bench setup servers
 
 CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
@@ -17,18 +17,24 @@ run: setup ## The whole cycle on this machine; options: make run ARGS="--size sm
 	@$(CARGO) build --release --locked -p tidemart
 	@exec "$${CARGO_TARGET_DIR:-target}/release/tidemart" up $(ARGS)
 
-test: setup ## Every test, real servers included; ARGS goes to cargo test
+test: setup servers ## Every test, real servers included; ARGS goes to cargo test
 	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads $(TEST_THREADS)
+
+# Before the tests, whose time limits are not made for a slow network. Built with the same features as they are.
+servers: setup
+	@echo "fetching the servers, unless they are there: Postgres, Kafka, MariaDB, MySQL"
+	@said=$$($(CARGO) test --workspace --locked --lib --quiet -- every_server_is_fetched) || { echo "$$said"; exit 1; }
 
 check: setup ## Formatting, lints and documentation, warnings as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-audit: ## Licences, advisories, unused dependencies
+audit: ## Licences, sources, unused dependencies, advisories
 	@scripts/setup.sh audit
-	$(CARGO) deny check
+	$(CARGO) deny --locked check bans licenses sources
 	$(CARGO) machete
+	$(CARGO) deny --locked check advisories
 
 bench: setup ## Measure, beside Debezium with its JDBC sink; ARGS="--help" tells more
 	$(CARGO) bench --locked -p tidemart --bench cycle -- $(ARGS)

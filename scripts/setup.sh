@@ -18,7 +18,11 @@ need() { # package, check...
     "$@" >/dev/null 2>&1 || packages+=("$package")
 }
 library() { ldconfig -p | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"; }
-java_17() { [ "$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p')" -ge 17 ]; }
+java_17() { # the one that Kafka is run with
+    local java=java
+    [ -x "${JAVA_HOME:-}/bin/java" ] && java=$JAVA_HOME/bin/java
+    [ "$("$java" -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p')" -ge 17 ]
+}
 
 need openjdk-17-jre-headless java_17
 need maven command -v mvn
@@ -32,8 +36,13 @@ need libaio1 library libaio.so.1
 need libnuma1 library libnuma.so.1
 need xz-utils command -v xz
 need unzip command -v unzip
+need util-linux command -v setpriv
 
 if [ ${#packages[@]} -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        say "missing, by the names that Debian has for them: ${packages[*]}. Install them, then try again"
+        exit 1
+    fi
     install="apt-get install --yes --no-install-recommends ${packages[*]}"
     if [ "$(id -u)" = 0 ]; then
         as_root=()

@@ -233,4 +233,17 @@ mod tests {
         assert_eq!(left.unwrap(), right.unwrap());
         assert_eq!(made.into_inner(), 1);
     }
+
+    /// `make test` runs this one first: it has all the time that a slow network needs.
+    #[tokio::test]
+    async fn every_server_is_fetched() {
+        use crate::{kafka, mariadb, mysql, postgres};
+        let cache = Cache::of_this_machine();
+        for distribution in
+            [kafka::DISTRIBUTION, postgres::DISTRIBUTION, mariadb::DISTRIBUTION, mysql::DISTRIBUTION]
+        {
+            let folder = cache.install(&distribution).await.unwrap();
+            assert!(folder.starts_with(cache.root()) && folder.is_dir(), "{}", folder.display());
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::program;
 use crate::random;
 use crate::server::{Address, HOST, Keep, Kind, Server};
 
-const DISTRIBUTION: Distribution = Distribution {
+pub(crate) const DISTRIBUTION: Distribution = Distribution {
     name: "kafka",
     version: "4.3.1",
     pom: include_str!("../servers/kafka/pom.xml"),

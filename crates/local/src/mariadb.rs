@@ -11,7 +11,7 @@ use crate::mysqld::{self, Common};
 use crate::program;
 use crate::server::{Address, Keep, Kind, Server};
 
-const DISTRIBUTION: Distribution = Distribution {
+pub(crate) const DISTRIBUTION: Distribution = Distribution {
     name: "mariadb",
     version: "11.4.5",
     pom: include_str!("../servers/mariadb/pom.xml"),

@@ -11,7 +11,7 @@ use crate::mysqld::{self, Common};
 use crate::program;
 use crate::server::{Address, Keep, Kind, Server};
 
-const DISTRIBUTION: Distribution = Distribution {
+pub(crate) const DISTRIBUTION: Distribution = Distribution {
     name: "mysql",
     version: "8.0.33.1",
     pom: include_str!("../servers/mysql/pom.xml"),

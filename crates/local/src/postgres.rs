@@ -16,7 +16,7 @@ pub const OWNER: &str = "tidemart";
 /// The superuser.
 pub const ADMIN: &str = "postgres";
 
-const DISTRIBUTION: Distribution = Distribution {
+pub(crate) const DISTRIBUTION: Distribution = Distribution {
     name: "postgres",
     version: "18.6.0",
     pom: include_str!("../servers/postgres/pom.xml"),
