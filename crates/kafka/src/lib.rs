@@ -26,5 +26,5 @@ pub mod writer;
 pub use client::check;
 pub use config::{Config, ConsumerConfig, ProducerConfig};
 pub use reader::Reader;
-pub use status::Watch;
+pub use status::{Status, Watch, status};
 pub use writer::Writer;

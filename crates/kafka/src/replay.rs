@@ -44,8 +44,12 @@ impl Replay {
     ) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
         let end = self.wait_for(watermark.unwrap_or(0), deadline)?;
-        if self.next >= end {
+        if self.next == end {
             return Ok(());
+        }
+        if self.next > end {
+            // Whoever asks again begins again.
+            return Err(Error::transient(format!("topic {} has become shorter", self.topic)));
         }
         self.assign()?;
         // Where somebody writes all the time, the end of the topic is never met: what is there now is enough. The last
@@ -101,6 +105,11 @@ impl Replay {
                 return Err(Error::transient(format!("reading topic {} takes too long", self.topic)));
             }
         }
+    }
+
+    /// Offsets of the first record that a topic's partition still holds and after the last that is committed.
+    pub(crate) fn watermarks(&self, topic: &str, partition: i32, limit: Duration) -> Option<(i64, i64)> {
+        self.consumer.fetch_watermarks(topic, partition, limit).ok()
     }
 
     fn failed(&self, cause: KafkaError) -> Error {

@@ -1,15 +1,76 @@
 //! What has been published, for operators and for `verify`.
 
-use tidemart_pipeline::Result;
+use std::time::{Duration, Instant};
+
+use tidemart_change::{SnapshotProgress, TableName};
+use tidemart_pipeline::{Error, Result};
 
 use crate::{
     Config,
     client::blocking,
     replay::Replay,
     schemas::read_positions,
-    state::Positions,
+    state::{CaptureRecord, Positions},
     topics::{self, Topics},
 };
+
+/// What stands in Kafka under a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// How far the capture has published; `None` where none has declared itself.
+    pub capture: Option<CaptureRecord>,
+    /// In the order of their names.
+    pub tables: Vec<TableStatus>,
+}
+
+/// What stands in Kafka of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableStatus {
+    /// The table.
+    pub table: TableName,
+    /// Its topic.
+    pub topic: String,
+    /// The snapshot's progress.
+    pub progress: SnapshotProgress,
+    /// In the order of their numbers.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// What stands in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// The sequence number published last; 0 before the first. Less what is applied it is the lag in records, which
+    /// offsets are not: they count the markers of transactions too.
+    pub sequence: u64,
+    /// Offsets of the first record that is still there and after the last; `None` where the broker did not tell in
+    /// time.
+    pub watermarks: Option<(i64, i64)>,
+}
+
+/// Everything at once, within two seconds; [`Watch`] for those who ask again and again.
+///
+/// # Errors
+/// When the brokers do not answer in that time, or the positions topic holds what is not ours.
+pub async fn status(config: &Config) -> Result<Status> {
+    let limit = Duration::from_millis(STATUS_MS);
+    let config = hasty(config, STATUS_MS);
+    let look = blocking(move || {
+        // Some of the time is left for the answer to come back.
+        let deadline = Instant::now() + limit * 3 / 4;
+        let session = look(None, &config)?;
+        Ok(session.map(|session| session.status(&config.prefix, deadline)).unwrap_or_default())
+    });
+    let late = |_| Error::transient(format!("Kafka did not answer within {STATUS_MS} ms"));
+    tokio::time::timeout(limit, look).await.map_err(late)?
+}
+
+const STATUS_MS: u64 = 2_000;
+
+fn hasty(config: &Config, limit_ms: u64) -> Config {
+    let mut config = config.clone();
+    config.producer.timeout_ms = config.producer.timeout_ms.min(limit_ms);
+    config
+}
 
 /// Reads the positions topic again and again; each time only what is new in it.
 pub struct Watch {
@@ -40,13 +101,32 @@ impl Watch {
     /// # Errors
     /// When the brokers do not answer within `kafka.producer.timeout_ms`, or the topic holds what is not ours.
     pub async fn positions(&mut self) -> Result<Positions> {
-        let mut config = self.config.clone();
-        config.producer.timeout_ms = config.producer.timeout_ms.min(PATIENCE_MS);
+        let config = hasty(&self.config, PATIENCE_MS);
         let session = self.session.take();
         let session = blocking(move || look(session, &config)).await?;
         let positions = session.as_ref().map(|session| session.positions.clone()).unwrap_or_default();
         self.session = session;
         Ok(positions)
+    }
+}
+
+impl Session {
+    fn status(&self, prefix: &str, deadline: Instant) -> Status {
+        let table = |record: &crate::state::TableRecord| {
+            let topic = topics::table(prefix, &record.table);
+            let partition = |(number, sequence): (i32, &u64)| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let ask = || self.replay.watermarks(&topic, number, left);
+                let watermarks = if left.is_zero() { None } else { ask() };
+                PartitionStatus { sequence: *sequence, watermarks }
+            };
+            let partitions = (0..).zip(&record.sequences).map(partition).collect();
+            TableStatus { table: record.table.clone(), progress: record.progress.clone(), partitions, topic }
+        };
+        Status {
+            capture: self.positions.capture.clone(),
+            tables: self.positions.tables.values().map(table).collect(),
+        }
     }
 }
 

@@ -103,6 +103,15 @@ impl Topics {
         self.topics.get(topic).map(|shape| shape.partitions)
     }
 
+    /// Those of tables, as the consumer sees them: two dots, our prefix.
+    pub(crate) fn of_tables<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.topics.keys().map(String::as_str);
+        names.filter(move |name| {
+            let rest = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+            rest.is_some_and(|rest| rest.split('.').count() == 2)
+        })
+    }
+
     /// Makes those topics that are not there yet. Others may make them at the same time.
     pub(crate) async fn ensure(&mut self, config: &Config, wanted: &[(String, Purpose)]) -> Result<()> {
         let missing: Vec<_> = wanted.iter().filter(|(topic, _)| !self.topics.contains_key(topic)).collect();
@@ -267,5 +276,21 @@ mod tests {
             assert!(!is_table(&topic), "{topic}");
         }
         assert!(!is_table("p2.a.b"));
+    }
+
+    #[test]
+    fn tables_are_listed_as_they_are_subscribed_to() {
+        let names = ["p.a.b", "p.a-1.b_c", "p.tidemart-schemas", "p.a.b.c", "q.a.b", "p2.a.b", "p"];
+        let shape = Shape { partitions: 1, replicas: 1 };
+        let topics = names.iter().map(|name| ((*name).to_owned(), shape)).collect();
+        let topics = Topics { topics, brokers: 1 };
+        let mut listed: Vec<_> = topics.of_tables("p").collect();
+        listed.sort_unstable();
+        let subscribed: Vec<_> = names.into_iter().filter(|name| is_table(name)).collect();
+        assert_eq!(listed, {
+            let mut sorted = subscribed;
+            sorted.sort_unstable();
+            sorted
+        });
     }
 }

@@ -119,7 +119,10 @@ impl Writer {
         let own = own.map(|topic| (topic, Purpose::Compacted));
         topics.ensure(&self.config, &own).await?;
         if !self.looked_at_durability {
-            if let Some(weakness) = topics.weakness(&self.config, &own).await? {
+            let tables =
+                topics.of_tables(&self.config.prefix).map(|topic| (topic.to_owned(), Purpose::Table));
+            let all: Vec<_> = own.iter().cloned().chain(tables).collect();
+            if let Some(weakness) = topics.weakness(&self.config, &all).await? {
                 warn!(weakness, "the loss of one broker could lose changes");
             }
             self.looked_at_durability = true;
