@@ -84,6 +84,10 @@ async fn run(database: testing::TestDatabase, size: Preset, seconds: u64, rates:
         println!("{mart}: check {:.2} s", begun.elapsed().as_secs_f64());
     }
     let mut live = Live::new(rows);
+    name_products(&target, &mut feed, &live).await;
+    for transactions in [13, 125, 500] {
+        cost(&target, &mut feed, &mut live, transactions).await;
+    }
     for rate in rates {
         measure(&target, &mut feed, &mut live, *rate, Duration::from_secs(seconds)).await;
     }
@@ -191,14 +195,41 @@ fn stock(product: i64, left: i64) -> Vec<Option<String>> {
     row.map(|text| Some(text.to_owned())).to_vec()
 }
 
-async fn measure(target: &Target, feed: &mut Feed, live: &mut Live, rate: f64, length: Duration) {
-    // The first sale of a product gives it the name that all later ones leave as it is.
+/// Gives each product the name that all later sales leave as it is.
+async fn name_products(target: &Target, feed: &mut Feed, live: &Live) {
     let products =
         (1..=live.rows[1]).map(|product| (1, Event::Upsert(Op::Update, stock(product, 5)))).collect();
     feed.apply_all(products).await;
     for mart in MARTS {
         target.refresh(mart).await;
     }
+}
+
+/// What the server works for one refresh after so many transactions, whatever else the machine does meanwhile.
+async fn cost(target: &Target, feed: &mut Feed, live: &mut Live, transactions: usize) {
+    const ROUNDS: usize = 10;
+    let server = server_process(target).await;
+    let mut spent = [(0.0, 0.0, 0); MARTS.len()];
+    for _ in 0..ROUNDS {
+        feed.apply_all((0..transactions).flat_map(|_| live.transaction()).collect()).await;
+        for (mart, spent) in MARTS.iter().zip(&mut spent) {
+            let (cpu, begun) = (cpu_s(&server), Instant::now());
+            spent.2 += target.refresh(mart).await.groups;
+            spent.0 += cpu_s(&server) - cpu;
+            spent.1 += begun.elapsed().as_secs_f64();
+        }
+    }
+    for (mart, (cpu, took, groups)) in MARTS.iter().zip(spent) {
+        println!(
+            "{mart}: a refresh after {transactions} transactions: {} groups, server {:.0} ms CPU, {:.0} ms",
+            groups / ROUNDS as u64,
+            cpu * 1000.0 / ROUNDS as f64,
+            took * 1000.0 / ROUNDS as f64
+        );
+    }
+}
+
+async fn measure(target: &Target, feed: &mut Feed, live: &mut Live, rate: f64, length: Duration) {
     let server = server_process(target).await;
     let done = CancellationToken::new();
     let config = target.config.clone();

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long = "peer", value_enum, value_delimiter = ',', default_value = "envelope")]
     peers: Vec<PeerChoice>,
 
-    /// Write the table to this file, too, as Markdown
+    /// Write the table to this file, too, as Markdown: between <!-- table --> and <!-- /table --> where it has those
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 

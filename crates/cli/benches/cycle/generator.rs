@@ -28,7 +28,8 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     fill.ended().await?;
     let seconds = begun.elapsed().as_secs_f64();
     figures.add(Measure::History, Who::Ours, servers.rows().await? as f64 / seconds);
-    let mut shop = Process::tidemart("the shop", &["producer", "--shop-only"], &settings, servers.log("shop"))?;
+    let mut shop =
+        Process::tidemart("the shop", &["producer", "--shop-only"], &settings, servers.log("shop"))?;
     tokio::time::sleep(WARM_UP).await;
     let (begun, before) = (Instant::now(), commits(&servers).await?);
     tokio::time::sleep(Duration::from_secs(args.scaled(SECONDS, 5))).await;
@@ -59,4 +60,3 @@ async fn commits(servers: &Servers) -> anyhow::Result<f64> {
     let row = client.query_one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text", &[]).await?;
     Ok(row.get::<_, String>(0).parse()?)
 }
-

@@ -47,7 +47,10 @@ pub async fn measure(args: &Args, servers: &Servers) -> anyhow::Result<Vec<f64>>
     let (sent, seen) = tokio::try_join!(load, watch)?;
     let counted: Vec<_> = sent.into_iter().filter(|sent| sent.due - begun >= WARM_UP).collect();
     let since = |start: fn(&Sent) -> Instant| {
-        counted.iter().filter_map(|sent| Some(milliseconds(seen.get(&sent.id)?.saturating_duration_since(start(sent))))).collect::<Vec<_>>()
+        counted
+            .iter()
+            .filter_map(|sent| Some(milliseconds(seen.get(&sent.id)?.saturating_duration_since(start(sent)))))
+            .collect::<Vec<_>>()
     };
     let mut late: Vec<_> = counted.iter().map(|sent| milliseconds(sent.committed - sent.due)).collect();
     let mut from_due = since(|sent| sent.due);
@@ -62,7 +65,12 @@ pub async fn measure(args: &Args, servers: &Servers) -> anyhow::Result<Vec<f64>>
 }
 
 /// Nine updates and one insert a transaction, each at its time, or at once where that has passed.
-async fn load(client: &tokio_postgres::Client, orders: u64, count: u64, begun: Instant) -> anyhow::Result<Vec<Sent>> {
+async fn load(
+    client: &tokio_postgres::Client,
+    orders: u64,
+    count: u64,
+    begun: Instant,
+) -> anyhow::Result<Vec<Sent>> {
     let mut random = SmallRng::seed_from_u64(1);
     let mut sent = Vec::new();
     for number in 0..u32::try_from(count)? {
@@ -90,7 +98,11 @@ pub async fn watch(
     let (mut seen, mut missing) = (BTreeMap::new(), first);
     let mut moved = Instant::now();
     while missing <= last {
-        ensure!(moved.elapsed() < PATIENCE, "row {missing} did not show itself within {} s", PATIENCE.as_secs());
+        ensure!(
+            moved.elapsed() < PATIENCE,
+            "row {missing} did not show itself within {} s",
+            PATIENCE.as_secs()
+        );
         let found: Vec<i64> = conn.query(query(missing)).await?;
         let now = Instant::now();
         for id in found {

@@ -4,6 +4,7 @@
 //! roles and default settings, the same for latency and for throughput. It is no test: slow figures do not fail it,
 //! but rows that differ at the end do. How each figure is taken is in `docs/BENCHMARKS.md`.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "progress and the table are its output")]
+#![expect(unreachable_pub, reason = "in a binary, pub says what a module offers to the others")]
 
 mod args;
 mod engine;
@@ -64,6 +65,8 @@ async fn main() -> ExitCode {
 /// Everything that was asked for, `--runs` times; then the table.
 async fn run(args: &Args) -> anyhow::Result<()> {
     args.validate()?;
+    // Cargo starts benchmarks in the package's folder; paths are meant from where `make` was called.
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let mut figures = Figures::default();
     let mut notes = report::Notes::default();
     for number in 1..=args.runs {
@@ -81,7 +84,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let table = report::Table::new(args, &figures, &notes);
     println!("{}", table.text());
     if let Some(path) = &args.markdown {
-        std::fs::write(path, table.markdown()).with_context(|| format!("cannot write {}", path.display()))?;
+        table.write(path)?;
     }
     Ok(())
 }

@@ -82,9 +82,7 @@ impl Measure {
                 ("backlog of updates in tens, Postgres → Kafka, /s", PerSecond, 90e3, 150e3)
             }
             Self::BacklogConsumer => ("the same, Kafka → MariaDB, /s", PerSecond, 50e3, 90e3),
-            Self::Live => {
-                ("both hops, source as fast as it can, /s", PerSecond, 20e3, f64::INFINITY)
-            }
+            Self::Live => ("both hops, source as fast as it can, /s", PerSecond, 20e3, f64::INFINITY),
             Self::LatencyP50 => ("commit → visible at 500 changes/s, p50", Milliseconds, 13.0, 8.0),
             Self::LatencyP99 => ("the same, p99", Milliseconds, 40.0, 20.0),
             Self::Cores => ("CPU of both roles at that rate", Cores, 0.15, 0.05),

@@ -146,7 +146,11 @@ impl Engine for Ours<'_> {
 
     fn peak_mib(&self, hop: Hop) -> anyhow::Result<f64> {
         let before = self.peaks_mib.get(name(hop)).copied().unwrap_or(0.0);
-        Ok(self.running.get(name(hop)).map_or(Ok(0.0), |process| Ok::<_, anyhow::Error>(process.used()?.peak_mib))?.max(before))
+        Ok(self
+            .running
+            .get(name(hop))
+            .map_or(Ok(0.0), |process| Ok::<_, anyhow::Error>(process.used()?.peak_mib))?
+            .max(before))
     }
 
     async fn end(mut self) {

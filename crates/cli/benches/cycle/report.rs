@@ -1,7 +1,8 @@
 //! The table.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
+use anyhow::Context;
 use mysql_async::prelude::Queryable;
 
 use super::{
@@ -44,6 +45,8 @@ pub struct Table {
     rows: Vec<[String; 6]>,
 }
 
+/// What the table stands between in the documentation.
+const MARKS: [&str; 2] = ["<!-- table -->", "<!-- /table -->"];
 const TITLES: [&str; 6] = ["measure", "tidemart", "peer", "ratio", "must", "aim"];
 
 impl Table {
@@ -68,9 +71,27 @@ impl Table {
         text
     }
 
-    /// For the documentation.
-    pub fn markdown(&self) -> String {
-        let mut text = format!("{}\n\n| {} |\n|---|---:|---:|---:|---:|---:|\n", self.head, TITLES.join(" | "));
+    /// Writes it to a file: between the marks that it has, or as the whole file.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let old = std::fs::read_to_string(path).unwrap_or_default();
+        let around = old.split_once(MARKS[0]).and_then(|(before, rest)| {
+            let (_, after) = rest.split_once(MARKS[1])?;
+            Some((before, after))
+        });
+        let table = self.markdown();
+        let text = around.map_or_else(
+            || table.clone(),
+            |(before, after)| format!("{before}{}\n{table}{}{after}", MARKS[0], MARKS[1]),
+        );
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn markdown(&self) -> String {
+        let mut text =
+            format!("{}\n\n| {} |\n|---|---:|---:|---:|---:|---:|\n", self.head, TITLES.join(" | "));
         for row in &self.rows {
             writeln!(text, "| {} |", row.join(" | ")).unwrap_or(());
         }
@@ -99,11 +120,16 @@ fn row(measure: Measure, figures: &Figures) -> Option<[String; 6]> {
     let peers = figures.of_peers(measure);
     let shown = peers.iter().map(|(profile, value)| {
         let named = peers.len() > 1;
-        if named { format!("{} {}", show(*value), format!("{profile:?}").to_lowercase()) } else { show(*value) }
+        if named {
+            format!("{} {}", show(*value), format!("{profile:?}").to_lowercase())
+        } else {
+            show(*value)
+        }
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
     // Against the best that the peer does with any settings; above 1 is better than it.
-    let better = |left: f64, right: f64| if row.unit.more_is_better() { left.max(right) } else { left.min(right) };
+    let better =
+        |left: f64, right: f64| if row.unit.more_is_better() { left.max(right) } else { left.min(right) };
     let best = peers.iter().map(|(_, value)| *value).reduce(better);
     let ratio = best.map(|best| if row.unit.more_is_better() { ours / best } else { best / ours });
     let none = || "–".to_owned();

@@ -60,7 +60,8 @@ impl Process {
     }
 
     pub fn used(&self) -> anyhow::Result<Used> {
-        let used = || anyhow::Ok(Used { cpu_s: process::cpu_s(self.id)?, peak_mib: process::peak_mib(self.id)? });
+        let used =
+            || anyhow::Ok(Used { cpu_s: process::cpu_s(self.id)?, peak_mib: process::peak_mib(self.id)? });
         used().with_context(|| self.complaint("has ended"))
     }
 

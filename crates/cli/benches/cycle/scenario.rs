@@ -142,7 +142,10 @@ impl<E: Engine> Scenario<'_, E> {
     /// Waits until the last change of a round, and all before, are in MariaDB.
     async fn visible(&mut self, round: u64) -> anyhow::Result<Instant> {
         let mut conn = self.servers.mysql().await?;
-        let query = format!("SELECT 1 FROM orders WHERE order_id = {} AND status = 'round {round}'", self.servers.orders);
+        let query = format!(
+            "SELECT 1 FROM orders WHERE order_id = {} AND status = 'round {round}'",
+            self.servers.orders
+        );
         let look = async || Ok(conn.query_first::<u8, _>(&query).await?);
         wait::until("the last change", wait::LOOK / 5, look).await?;
         // Other partitions may be behind the one with the last change.

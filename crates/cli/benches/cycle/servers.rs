@@ -1,6 +1,10 @@
 //! Private servers as `tidemart up` starts them, with the same rows in Postgres each time.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use mysql_async::prelude::Queryable;
@@ -30,30 +34,22 @@ pub struct Servers {
     _place: Place,
 }
 
-/// A folder that goes with us, or one that is kept.
-pub struct Place(PathBuf, Option<TempDir>);
+/// A folder that goes with us, unless it is to be kept.
+pub struct Place(TempDir);
 
 impl Place {
     pub fn new(args: &Args, name: &str) -> anyhow::Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-        let temporary = |parent: &Path| tempfile::Builder::new().prefix(name).tempdir_in(parent);
-        let place = match &args.keep {
-            Some(folder) => {
-                std::fs::create_dir_all(folder)?;
-                Self(temporary(folder)?.keep(), None)
-            }
-            None => {
-                let folder = temporary(&std::env::temp_dir())?;
-                Self(folder.path().to_owned(), Some(folder))
-            }
-        };
+        let parent = args.keep.clone().unwrap_or_else(std::env::temp_dir);
+        std::fs::create_dir_all(&parent)?;
+        let mut builder = tempfile::Builder::new();
+        let place = builder.prefix(name).disable_cleanup(args.keep.is_some()).tempdir_in(parent)?;
         // The servers run as another account.
-        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755))?;
-        Ok(place)
+        std::fs::set_permissions(place.path(), Permissions::from_mode(0o755))?;
+        Ok(Self(place))
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 }
 
@@ -98,8 +94,10 @@ impl Servers {
     }
 
     fn write_settings(&self) -> anyhow::Result<()> {
-        let mut text =
-            format!("[kafka]\nbootstrap = \"{}\"\nprefix = \"{NAME}\"\nconsumer = {{ {AS_UP} }}\n", self.kafka.address());
+        let mut text = format!(
+            "[kafka]\nbootstrap = \"{}\"\nprefix = \"{NAME}\"\nconsumer = {{ {AS_UP} }}\n",
+            self.kafka.address()
+        );
         for (section, server) in [("postgres", &self.postgres), ("mysql", &self.mariadb)] {
             let Login { user, password } = self.owner(server)?;
             let (address, password) = (server.address(), password.expose_secret());

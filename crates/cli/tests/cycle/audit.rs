@@ -20,12 +20,16 @@ pub struct Printed {
 
 /// Reads every data topic of the cycle from its beginning, read committed.
 pub async fn read(cycle: &Cycle) -> Vec<Printed> {
+    let status: Value = serde_json::from_slice(&cycle.run(&["status", "--json"]).stdout).unwrap();
+    let tables = status["capture"]["known"]["tables"].as_array().unwrap();
+    let published: u64 = tables.iter().filter_map(|table| table["published"].as_u64()).sum();
     let mut records = Vec::new();
     let topics = tidemart_local::testing::kafka().await.topics(&format!("{}.public.", cycle.prefix)).await;
     for topic in topics {
         let text = tidemart_local::testing::kafka().await.print(&topic).await;
         records.extend(text.lines().map(|line| parse(&topic, line)));
     }
+    assert_eq!(records.len() as u64, published, "records in the topics");
     records
 }
 

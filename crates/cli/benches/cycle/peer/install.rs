@@ -37,7 +37,9 @@ impl Installed {
 pub fn jar(folder: &Path, name: &str) -> Option<String> {
     let files = fs::read_dir(folder).ok()?.flatten();
     let found = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".jar")?.to_owned()));
-    found.into_iter().find(|file| file.strip_prefix(name).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
+    found.into_iter().find(|file| {
+        file.strip_prefix(name).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })
 }
 
 /// Fetches it where it is missing.

@@ -217,11 +217,16 @@ impl Engine for Peer<'_> {
     async fn published(&mut self) -> anyhow::Result<u64> {
         self.check().await?;
         let kafka = &self.kafka;
-        let ends = || TABLES.iter().filter_map(|table| {
-            // A topic that is not there yet has nothing.
-            let topic = format!("{NAME}.public.{table}");
-            kafka.fetch_watermarks(&topic, 0, ANSWER).ok().map(|(_, end)| end.max(0).unsigned_abs())
-        }).sum();
+        let ends = || {
+            TABLES
+                .iter()
+                .filter_map(|table| {
+                    // A topic that is not there yet has nothing.
+                    let topic = format!("{NAME}.public.{table}");
+                    kafka.fetch_watermarks(&topic, 0, ANSWER).ok().map(|(_, end)| end.max(0).unsigned_abs())
+                })
+                .sum()
+        };
         Ok(tokio::task::block_in_place(ends))
     }
 

@@ -23,8 +23,11 @@ const LOOK: Duration = Duration::from_millis(10);
 /// After it has recovered, until the next one is killed: its supervisor takes a role that lived so long for sound.
 const CALM: Duration = Duration::from_secs(12);
 
+/// What to ask the servers for an order of this number.
+type Question = fn(i64) -> String;
+
 /// The roles by the arguments that they are recognised by, and where what they do is seen.
-const ROLES: [(&str, Measure, fn(i64) -> String); 3] = [
+const ROLES: [(&str, Measure, Question); 3] = [
     ("capture", Measure::RecoveryCapture, in_replica),
     ("consumer", Measure::RecoveryConsumer, in_replica),
     ("marts", Measure::RecoveryMarts, in_marts),
