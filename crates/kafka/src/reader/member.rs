@@ -85,7 +85,7 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
         // Where a checkpoint's offset is out of range, the partition is held: see `place`.
-        .set("auto.offset.reset", "earliest")
+        .set("auto.offset.reset", "error")
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
         .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 4).max(1).to_string())
