@@ -74,7 +74,26 @@ async fn a_foreign_record_stops_its_partition_and_no_other() {
         usize::try_from(checkpoints[&partition].sequence).unwrap()
     };
     assert_eq!((sequence(0), sequence(1)), (before, all));
+    let zero = TopicPartition { topic: topic.as_str().into(), partition: 0 };
+    check_held(&reader, &zero, "another program wrote it").await;
     assert!(before < 100 && all > 100);
+}
+
+/// Waits until this partition, and no other, is held for this reason.
+async fn check_held(reader: &Reader, partition: &TopicPartition, reason: &str) {
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
+    let held = within("a partition to be held", async {
+        loop {
+            looks.tick().await;
+            let held = reader.held();
+            if !held.is_empty() {
+                return held;
+            }
+        }
+    });
+    let held = held.await;
+    assert_eq!(held.keys().collect::<Vec<_>>(), [partition]);
+    assert!(held[partition].contains(reason), "{held:?}");
 }
 
 /// Records that were published to a partition up to this LSN.
@@ -104,11 +123,12 @@ async fn a_place_that_is_lost_holds_its_partition_and_no_other() {
     let count1 = 200 - count0;
     foreign::delete_records(&config, &topic, 0, 10).await;
     let mut reader = Reader::new(config.clone()).unwrap();
-    for offset in [1_000_000, 5] {
+    for (offset, reason) in [(1_000_000, "ends at"), (5, "begins at 10")] {
         let mut checkpoints = Checkpoints::new();
         checkpoints.insert(zero.clone(), Checkpoint { sequence: 5, next_offset: offset, epoch: None });
         let records = read(&mut reader, &mut checkpoints, count1).await;
         assert_eq!(records.len(), count1);
+        check_held(&reader, &zero, reason).await;
         assert_eq!(checkpoints[&zero].sequence, 5, "nothing of the held partition came");
     }
     // At the end of what was deleted it goes on, in the same session.

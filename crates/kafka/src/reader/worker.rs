@@ -164,6 +164,7 @@ impl Worker {
             reason,
             "partition held: it goes no further until that is repaired and the consumer started again"
         );
+        self.handover.hold(partition, reason);
         self.started.remove(partition);
         self.last = None;
         self.halted.push(partition.clone());
