@@ -20,7 +20,7 @@ need() { # package, check...
 library() { ldconfig -p | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"; }
 java_17() { # the one that Kafka is run with
     local java=java
-    [ -x "${JAVA_HOME:-}/bin/java" ] && java=$JAVA_HOME/bin/java
+    [ -n "${JAVA_HOME:-}" ] && [ -x "$JAVA_HOME/bin/java" ] && java=$JAVA_HOME/bin/java
     [ "$("$java" -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p')" -ge 17 ]
 }
 
