@@ -5,6 +5,10 @@
 //! Postgres held at L. For the others Postgres is read again, but not before every transaction has ended that ran
 //! when MySQL was read: a commit can reach MySQL before it is visible in Postgres, and would look like a difference.
 //! Now a row that did not change between the two reads differs, and one that did goes into the next round.
+//!
+//! A row that is in MySQL alone has no version that could tell whether it was absent from Postgres all the while, or
+//! was made and deleted between the two reads. It differs if the whole table was not written meanwhile, which the next
+//! round's L tells, or else when it looks the same in [`ROUNDS`] rounds.
 
 use std::{
     collections::HashMap,
@@ -27,6 +31,9 @@ use crate::{
 const ENDING: Duration = Duration::from_secs(1);
 /// Pauses between two looks at them.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Rounds that a row must be found in MySQL alone and always the same, in a table that is written all the while.
+const ROUNDS: u32 = 8;
 
 /// A row of Postgres.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,40 +73,122 @@ pub(crate) async fn judge(
     deadline: Duration,
     mut notify: impl FnMut(usize) + Send,
 ) -> Result<Judgement> {
-    let (begun, mut judgement, mut open) = (Instant::now(), Judgement::default(), keys);
-    let mut source = sides.source(&open).await?;
-    while !open.is_empty() {
-        notify(open.len());
+    let (begun, mut trial) = (Instant::now(), Trial::new(keys));
+    let mut before = sides.source(&trial.open).await?;
+    while !trial.open.is_empty() {
+        notify(trial.open.len());
         let lsn = sides.fence().await?;
-        if let Applied::Never(reason) = progress.applied(&schema.table, lsn).await? {
-            (judgement.undecided, judgement.reason) = (open, Some(reason));
-            return Ok(judgement);
-        }
-        let replica = sides.replica(&open).await?;
-        open.retain(|key| !is_equal(source.get(key), replica.get(key)));
-        if open.is_empty() {
+        let version = match progress.applied(&schema.table, lsn).await? {
+            Applied::Everything { version } => version,
+            Applied::Never(reason) => return Ok(trial.give_up(Some(reason))),
+        };
+        trial.confirm(version);
+        let replica = sides.replica(&trial.open).await?;
+        trial.open.retain(|key| !is_equal(before.get(key), replica.get(key)));
+        if trial.open.is_empty() {
             break;
         }
         let rested = others_have_ended(sides).await?;
-        let again = sides.source(&open).await?;
-        open.retain(|key| {
-            let (before, after, found) = (source.get(key), again.get(key), replica.get(key));
-            if is_equal(after, found) {
-                return false;
-            }
-            let decided = rested && before == after;
-            if decided {
-                judgement.different.extend(kind(schema, after, found).map(|kind| (key.clone(), kind)));
-            }
-            !decided
-        });
-        source = again;
+        let after = sides.source(&trial.open).await?;
+        let round = Round { before, replica, after, rested, version };
+        trial.weigh(schema, &round);
+        before = round.after;
         if begun.elapsed() >= deadline {
-            judgement.undecided = open;
-            break;
+            return Ok(trial.give_up(None));
         }
     }
-    Ok(judgement)
+    Ok(trial.judgement)
+}
+
+/// The keys that are judged and what became of them so far.
+struct Trial {
+    open: Vec<Key>,
+    /// Rows that were in MySQL alone.
+    alone: HashMap<Key, Alone>,
+    judgement: Judgement,
+}
+
+/// A row that was in MySQL alone in the rounds until now.
+struct Alone {
+    cells: Cells,
+    /// The table's version in the last of them.
+    version: u64,
+    rounds: u32,
+}
+
+/// What was read in a round, in this order.
+struct Round {
+    before: HashMap<Key, SourceRow>,
+    replica: HashMap<Key, Cells>,
+    after: HashMap<Key, SourceRow>,
+    /// Every transaction that ran when MySQL was read had ended before the last read.
+    rested: bool,
+    /// The table's version in MySQL, at least.
+    version: u64,
+}
+
+impl Trial {
+    fn new(keys: Vec<Key>) -> Self {
+        Self { open: keys, alone: HashMap::new(), judgement: Judgement::default() }
+    }
+
+    /// Whatever is open stays undecided.
+    fn give_up(self, reason: Option<String>) -> Judgement {
+        Judgement { undecided: self.open, reason, ..self.judgement }
+    }
+
+    /// Decides on the rows that were in MySQL alone, if nothing was written to the table since they were read.
+    fn confirm(&mut self, version: u64) {
+        let Self { open, alone, judgement } = self;
+        open.retain(|key| {
+            let confirmed = alone.get(key).is_some_and(|alone| alone.version == version);
+            if confirmed {
+                judgement.different.push((key.clone(), Kind::Extra));
+            }
+            !confirmed
+        });
+    }
+
+    /// Decides on the rows that rested in this round; those that moved and now are equal are settled, too.
+    fn weigh(&mut self, schema: &TableSchema, round: &Round) {
+        let Self { open, alone, judgement } = self;
+        open.retain(|key| {
+            let (before, after) = (round.before.get(key), round.after.get(key));
+            let kind = match (before, after, round.replica.get(key)) {
+                (_, after, replica) if is_equal(after, replica) => return false,
+                (Some(before), Some(after), _) if before != after => None,
+                (Some(_), Some(_), None) => Some(Kind::Missing),
+                (Some(source), Some(_), Some(replica)) => {
+                    Some(Kind::Different { columns: source.cells.difference(replica, schema) })
+                }
+                (None, None, Some(replica)) => is_alone(alone, key, replica, round).then_some(Kind::Extra),
+                _ => None,
+            };
+            if before.or(after).is_some() {
+                alone.remove(key);
+            }
+            match kind.filter(|_| round.rested) {
+                Some(kind) => judgement.different.push((key.clone(), kind)),
+                None => return true,
+            }
+            false
+        });
+    }
+}
+
+/// Takes note of a row that is in MySQL alone; whether it was often enough.
+fn is_alone(alone: &mut HashMap<Key, Alone>, key: &Key, cells: &Cells, round: &Round) -> bool {
+    if !round.rested {
+        return false;
+    }
+    let new = || Alone { cells: cells.clone(), version: round.version, rounds: 0 };
+    let known = alone.entry(key.clone()).or_insert_with(new);
+    if known.cells != *cells {
+        *known = new();
+    }
+    known.version = round.version;
+    known.rounds += 1;
+    known.rounds >= ROUNDS
 }
 
 /// Waits until the transactions that run now have ended; `false` when one of them takes too long.
@@ -116,18 +205,6 @@ async fn others_have_ended(sides: &mut impl Sides) -> Result<bool> {
 
 fn is_equal(source: Option<&SourceRow>, replica: Option<&Cells>) -> bool {
     source.map(|row| &row.cells) == replica
-}
-
-/// How two rows that are not equal differ.
-fn kind(schema: &TableSchema, source: Option<&SourceRow>, replica: Option<&Cells>) -> Option<Kind> {
-    match (source, replica) {
-        (Some(_), None) => Some(Kind::Missing),
-        (None, Some(_)) => Some(Kind::Extra),
-        (Some(source), Some(replica)) => {
-            Some(Kind::Different { columns: source.cells.difference(replica, schema) })
-        }
-        (None, None) => None,
-    }
 }
 
 #[cfg(test)]

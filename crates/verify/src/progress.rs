@@ -23,7 +23,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// MySQL has everything.
-    Everything,
+    Everything {
+        /// Another number if the table was written since an earlier answer.
+        version: u64,
+    },
     /// It will not come by itself, for this reason.
     Never(String),
 }
@@ -156,7 +159,7 @@ impl Progress for KafkaProgress {
         loop {
             let (reached, cause) = match self.checkpoints_of(table).await {
                 Ok(statuses) => match pending(&record, &statuses) {
-                    None => return Ok(Applied::Everything),
+                    None => return Ok(Applied::Everything { version: record.sequences.iter().sum() }),
                     Some(Pending::Held(reason)) => return Ok(Applied::Never(reason)),
                     Some(Pending::Behind(_)) => {
                         (statuses.iter().map(|status| status.checkpoint.sequence).collect::<Vec<_>>(), None)

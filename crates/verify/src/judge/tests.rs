@@ -5,6 +5,8 @@ use tidemart_pipeline::Error;
 
 use super::*;
 
+const UNWRITTEN: Applied = Applied::Everything { version: 0 };
+
 /// A moment in the life of both databases: what each holds for the keys `0`, `1`, ….
 type Rows = Vec<Option<&'static str>>;
 
@@ -16,6 +18,8 @@ struct Script {
     running: usize,
     applied: Result<Applied>,
     fences: u64,
+    /// Whether the table is written all the while.
+    written: bool,
 }
 
 impl Script {
@@ -26,15 +30,16 @@ impl Script {
             source: rows(source),
             replica: rows(replica),
             running: 0,
-            applied: Ok(Applied::Everything),
+            applied: Ok(UNWRITTEN),
             fences: 0,
+            written: false,
         }
     }
 
     async fn judge(mut self, deadline: Duration) -> Result<Judgement> {
         let keys = (0..self.source[0].len()).map(|key| vec![key.to_string()]).collect();
-        let applied = std::mem::replace(&mut self.applied, Ok(Applied::Everything));
-        let mut progress = Double { answers: vec![applied], asked: Vec::new() };
+        let applied = std::mem::replace(&mut self.applied, Ok(UNWRITTEN));
+        let mut progress = Double { answers: vec![applied], asked: Vec::new(), written: self.written };
         let judgement = judge(&schema(), keys, &mut self, &mut progress, deadline, |_| {}).await?;
         assert!(progress.asked.is_sorted(), "each round waits for a later place");
         Ok(judgement)
@@ -89,6 +94,7 @@ impl Sides for Script {
 struct Double {
     answers: Vec<Result<Applied>>,
     asked: Vec<Lsn>,
+    written: bool,
 }
 
 impl Progress for Double {
@@ -98,7 +104,8 @@ impl Progress for Double {
 
     async fn applied(&mut self, _: &TableName, lsn: Lsn) -> Result<Applied> {
         self.asked.push(lsn);
-        self.answers.pop().unwrap_or(Ok(Applied::Everything))
+        let version = if self.written { lsn.0 } else { 0 };
+        self.answers.pop().unwrap_or(Ok(Applied::Everything { version }))
     }
 
     async fn replicated(&mut self) -> Result<BTreeSet<TableName>> {
@@ -125,7 +132,7 @@ async fn rows_that_rest_are_judged_and_equal_ones_are_not_named() {
     let judgement = Script::new(&[source], &[replica]).judge(LONG).await.unwrap();
     let columns = vec!["b".to_owned()];
     let different =
-        vec![(key(1), Kind::Missing), (key(2), Kind::Extra), (key(3), Kind::Different { columns })];
+        vec![(key(1), Kind::Missing), (key(3), Kind::Different { columns }), (key(2), Kind::Extra)];
     assert_eq!(judgement, Judgement { different, ..Judgement::default() });
 }
 
@@ -183,4 +190,27 @@ async fn a_hop_that_stands_still_is_an_error() {
     let mut stalled = Script::new(&[&[Some("1,x")]], &[&[None]]);
     stalled.applied = Err(Error::transient("the consumer stands still"));
     assert_eq!(stalled.judge(LONG).await.unwrap_err().to_string(), "the consumer stands still");
+}
+
+/// Between two reads of nothing a row can have been made and deleted, and MySQL be read just then.
+#[tokio::test]
+async fn a_row_that_comes_and_goes_is_not_extra() {
+    let flicker = |found: &[Option<&'static str>]| {
+        let replica: Vec<_> = found.iter().map(std::slice::from_ref).collect();
+        let mut script = Script::new(&[&[None]], &replica);
+        script.written = true;
+        script.judge(LONG)
+    };
+    assert_eq!(flicker(&[Some("1,x"), None]).await.unwrap(), Judgement::default());
+    let changing = ["1,a", "1,b", "1,c", "1,d", "1,e", "1,f", "1,g", "1,h", "1,i"].map(Some);
+    let gone = changing.into_iter().chain([None]).collect::<Vec<_>>();
+    assert_eq!(flicker(&gone).await.unwrap(), Judgement::default());
+    assert_eq!(flicker(&[Some("1,x")]).await.unwrap().different, [(key(0), Kind::Extra)]);
+}
+
+#[tokio::test]
+async fn a_row_in_mysql_alone_is_extra_once_nothing_was_written_meanwhile() {
+    let script = |written| Script { written, ..Script::new(&[&[None]], &[&[Some("1,x")]]) };
+    assert_eq!(script(true).judge(Duration::ZERO).await.unwrap().undecided, [key(0)]);
+    assert_eq!(script(false).judge(LONG).await.unwrap().different, [(key(0), Kind::Extra)]);
 }
