@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -12,6 +12,9 @@ use nix::{
 };
 
 use crate::cycle::{TIDEMART, role::wait_for};
+
+/// How long the end may take after Ctrl-C.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A data folder that every account can enter, for servers that run as an unprivileged one.
 struct Home(PathBuf);
@@ -120,8 +123,10 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     );
     let verified = home.verify();
     assert!(verified.status.success(), "{}", text(&verified));
+    let asked = Instant::now();
     first.signal(Signal::SIGINT);
     wait_for("the end", || first.child.try_wait().unwrap().is_some()).await;
+    assert!(asked.elapsed() < STOPS_WITHIN, "{:?}: {}", asked.elapsed(), first.text());
     assert!(first.child.wait().unwrap().success(), "{}", first.text());
     assert_eq!(home.processes(), Vec::<String>::new());
     let mut again = home.up("again");

@@ -43,6 +43,7 @@ pub use cache::{CACHE_VARIABLE, Cache};
 pub use error::{Error, Result};
 pub use folder::DataFolder;
 pub use kafka::Kafka;
+pub use log::bound as bound_log;
 pub use mariadb::MariaDb;
 pub use mysql::MySql;
 pub use postgres::{ADMIN as POSTGRES_ADMIN, OWNER, Postgres, create_database};

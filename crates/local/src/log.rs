@@ -31,6 +31,14 @@ pub(crate) fn rotate(path: &Path, maximum: u64) -> Result<()> {
     file.set_len(0).map_err(at("empty", path))
 }
 
+/// Keeps a log that is written by appending within its bounds: 16 MiB, and as much beside it.
+///
+/// # Errors
+/// When it cannot be copied or emptied.
+pub fn bound(path: &Path) -> Result<()> {
+    rotate(path, MAXIMUM_BYTES)
+}
+
 fn old(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");

@@ -54,7 +54,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<Exit
     let length = file.metadata()?.len();
     let text = read(&mut file, length.saturating_sub(TAIL_BYTES))?;
     let lines: Vec<_> = text.lines().collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     for line in &lines[lines.len().saturating_sub(args.lines)..] {
         writeln!(out, "{line}")?;
     }

@@ -28,7 +28,7 @@ pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::R
         bail!("{} is in use by process {holder}; `tidemart down` stops it", folder.display());
     }
     forget(folder);
-    let log = folder.join("logs/up.log");
+    let log = log(folder);
     let mut child = spawn(&log)?;
     loop {
         if let Ok(table) = fs::read_to_string(announcement(folder)) {
@@ -54,12 +54,20 @@ pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::R
 
 fn spawn(log: &Path) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let output = fs::File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
+    // For appending: it is emptied when it has grown too long.
+    drop(fs::remove_file(log));
+    let output = fs::File::options().create(true).append(true).open(log);
+    let output = output.with_context(|| format!("cannot make {}", log.display()))?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1).filter(|argument| argument != "--detach"));
     // A group of its own: Ctrl-C in this terminal is not meant for it.
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
     command.spawn().context("cannot start it in the background")
+}
+
+/// Where the one in the background writes what it would show.
+pub(super) fn log(folder: &Path) -> PathBuf {
+    folder.join("logs/up.log")
 }
 
 fn announcement(folder: &Path) -> PathBuf {

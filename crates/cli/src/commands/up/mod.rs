@@ -40,16 +40,16 @@ pub struct Args {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Days of history, 730 by default; only the first start may choose
-    #[arg(long, value_name = "DAYS")]
+    /// Days of history; only the first start may choose
+    #[arg(long, value_name = "DAYS", help = format!("Days of history, {} by default; only the first start may choose", tidemart_shop::Config::default().history_days))]
     history_days: Option<u32>,
 
-    /// Business transactions a second when live, 50 by default
-    #[arg(long, value_name = "TX/S")]
+    /// Business transactions a second when live
+    #[arg(long, value_name = "TX/S", help = format!("Business transactions a second when live, {} by default", tidemart_shop::Config::default().rate))]
     rate: Option<f64>,
 
-    /// Simulated seconds per real second when live, 1 by default
-    #[arg(long)]
+    /// Simulated seconds per real second when live
+    #[arg(long, help = format!("Simulated seconds per real second when live, {} by default", tidemart_shop::Config::default().speed))]
     speed: Option<f64>,
 
     /// Go on in the background; `tidemart down` stops it
@@ -149,35 +149,32 @@ async fn serve(
     let Some(filled) = shutdown.run_until_cancelled(fill::run(&config)).await else { return Ok(()) };
     filled?;
     let mut roles = Roles::new(folder, &file, telemetry)?;
-    let result = Box::pin(live(&mut roles, folder, servers, &config, known, shutdown)).await;
+    let result = tokio::select! { biased;
+        () = shutdown.cancelled() => Ok(()),
+        failure = servers.failure() => Err(failure),
+        ended = Box::pin(live(&mut roles, folder, servers, &config, known)) => ended,
+    };
     roles.stop().await;
     result
 }
 
-/// The roles run; the shop joins them once both marts are there.
+/// The roles run; the shop joins them once both marts are there. Ends by an error alone.
 async fn live(
     roles: &mut Roles,
     folder: &DataFolder,
     servers: &Servers,
     config: &Config,
     known: bool,
-    shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     roles.launch_replication().await?;
     let mut show = Show::new(Sampler::new(config)?);
     if !known {
-        let Some(built) = shutdown.run_until_cancelled(show.until_marts_are_built(roles)).await else {
-            return Ok(());
-        };
+        let built = show.until_marts_are_built(roles).await;
         info!(seconds = built.as_secs_f64(), "both marts are built");
     }
     roles.launch_shop().await?;
     let table = show::table(folder, servers, roles, config);
     detach::announce(folder.path(), &table)?;
     show.print(&table);
-    tokio::select! { biased;
-        () = shutdown.cancelled() => Ok(()),
-        failure = servers.failure() => Err(failure),
-        () = show.status_for_ever() => Ok(()),
-    }
+    show.status_for_ever(&detach::log(folder.path())).await
 }

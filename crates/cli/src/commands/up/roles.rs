@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tidemart_local::{DataFolder, KeptRole, Role};
+use tokio::task::JoinSet;
 
 use crate::telemetry::{Format, Telemetry};
 
@@ -63,10 +64,12 @@ impl Roles {
         &self.running
     }
 
-    /// Stops them, against the direction in which the data flow is filled: the shop first.
-    pub(super) async fn stop(self) {
-        for role in self.running.into_iter().rev() {
-            role.stop().await;
+    /// Stops them: the shop first, so that nothing new comes, then the others at once.
+    pub(super) async fn stop(mut self) {
+        if let Some(shop) = self.running.pop_if(|role| role.name() == SHOP.0) {
+            shop.stop().await;
         }
+        let stopping: JoinSet<()> = self.running.into_iter().map(KeptRole::stop).collect();
+        stopping.join_all().await;
     }
 }

@@ -21,6 +21,8 @@ use crate::config::VERSION;
 
 /// Milliseconds between two looks for new tables: everything is on this machine.
 const REFRESH_MS: i64 = 1_000;
+/// Milliseconds that the private broker keeps changes; what it keeps of a partition is bounded in bytes, too.
+const RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Milliseconds of silence after which a member of the group is given up; the broker's least.
 const SESSION_MS: i64 = 6_000;
 /// Name of the consumer in its group: when it is started again it takes its partitions at once.
@@ -45,6 +47,7 @@ fn table(servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<Tabl
     let mut kafka = Table::new();
     kafka.insert("bootstrap".into(), servers.kafka.address().to_string().into());
     kafka.insert("prefix".into(), NAME.into());
+    kafka.insert("retention_ms".into(), RETENTION_MS.into());
     let mut consumer = Table::new();
     consumer.insert("refresh_ms".into(), REFRESH_MS.into());
     consumer.insert("session_timeout_ms".into(), SESSION_MS.into());

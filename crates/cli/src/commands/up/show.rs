@@ -3,6 +3,7 @@
 use std::{
     fmt::Write,
     io::IsTerminal,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -55,7 +56,11 @@ impl Show {
         }
     }
 
-    pub(super) async fn status_for_ever(&mut self) {
+    /// Keeps telling, and keeps the log of the background bounded.
+    ///
+    /// # Errors
+    /// A log that cannot be emptied.
+    pub(super) async fn status_for_ever(&mut self, log: &Path) -> anyhow::Result<()> {
         let mut ticks = interval(if self.line.is_some() { ON_TERMINAL } else { ELSEWHERE });
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -66,6 +71,7 @@ impl Show {
                 text = format!("{text}: {problem}");
             }
             self.status_line(&text);
+            tidemart_local::bound_log(log)?;
         }
     }
 
