@@ -113,6 +113,8 @@ impl Kind for MariaDb {
         // With TLS it makes a key at each start, which takes up to ten seconds; it is on loopback only.
         command.arg("--skip-ssl");
         command.arg(format!("--innodb-log-file-size={}M", self.log_file_mb));
+        // Caches of its other engines: nothing but temporary tables that outgrow their memory lies there.
+        command.args(["--aria-pagecache-buffer-size=16M", "--key-buffer-size=1M"]);
         Ok(command)
     }
 

@@ -51,6 +51,8 @@ pub(crate) fn command(
     if !common.durable {
         command.arg("--innodb-flush-method=nosync");
     }
+    // An arena for each thread would keep what large statements once needed.
+    command.env("MALLOC_ARENA_MAX", "2");
     Ok(command)
 }
 
