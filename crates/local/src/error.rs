@@ -56,6 +56,16 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The disk of a folder is nearly full.
+    #[error("{} has room for {free_mb} MB, the servers need {needed_mb} MB to begin with; make room, or choose another folder", path.display())]
+    NoRoom {
+        /// The folder.
+        path: PathBuf,
+        /// What is free there.
+        free_mb: u64,
+        /// What is needed.
+        needed_mb: u64,
+    },
     /// The account that should run the servers does not exist.
     #[error("there is no account {0} to run the servers as; create it, or name another one")]
     NoAccount(String),

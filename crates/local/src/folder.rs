@@ -4,11 +4,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::account::Account;
@@ -19,6 +22,10 @@ use crate::{ports, random};
 const STATE_FILE: &str = "state.json";
 const SECRETS_FILE: &str = "secrets.json";
 const LOCK_FILE: &str = "lock";
+/// Three servers' empty data folders with their logs take less than this.
+const NEEDED_MB: u64 = 1024;
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder that holds the servers' data, held by one process at a time.
 ///
@@ -94,11 +101,15 @@ impl DataFolder {
     }
 
     /// Takes the folder for this process; it is created where it is missing.
+    ///
+    /// # Errors
+    /// A folder that another process holds, that the account cannot enter, that is damaged, or whose disk is nearly full.
     pub async fn open(path: impl Into<PathBuf>, account: Account) -> Result<Self> {
         let path = path.into();
         make_folder(&path)?;
         let path = path.canonicalize().map_err(at("find", &path))?;
-        let lock = lock(&path)?;
+        let lock = lock_patiently(&path).await?;
+        check_room(&path, NEEDED_MB)?;
         for name in ["run", "logs"] {
             make_folder(&path.join(name))?;
         }
@@ -251,7 +262,49 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at("set the mode of", path))
 }
 
-pub(crate) fn lock(folder: &Path) -> Result<File> {
+/// The process that holds a data folder, if any does.
+///
+/// # Errors
+/// When the folder's lock cannot be looked at.
+pub fn holder(folder: &Path) -> Result<Option<i32>> {
+    let path = folder.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at("read", &path)(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).map_err(at("read", &path))?;
+            Ok(holder.trim().parse().ok())
+        }
+        Err(TryLockError::Error(source)) => Err(at("lock", &path)(source)),
+    }
+}
+
+/// Somebody who only asks for the holder has the lock for a moment, too.
+async fn lock_patiently(folder: &Path) -> Result<File> {
+    for _ in 0..LOCK_TRIES {
+        match lock(folder) {
+            Err(Error::InUse { .. }) => sleep(LOCK_PAUSE).await,
+            done => return done,
+        }
+    }
+    lock(folder)
+}
+
+/// Fails where less than so much is free.
+fn check_room(folder: &Path, needed_mb: u64) -> Result<()> {
+    let found = statvfs(folder).map_err(|error| at("look at the disk of", folder)(error.into()))?;
+    let free_mb = found.blocks_available() * found.fragment_size() / (1024 * 1024);
+    if free_mb >= needed_mb {
+        return Ok(());
+    }
+    Err(Error::NoRoom { path: folder.to_owned(), free_mb, needed_mb })
+}
+
+fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_FILE);
     let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = open.map_err(at("create", &path))?;
@@ -360,5 +413,25 @@ mod tests {
         let site = data.site("postgres", 1, None).unwrap();
         let shown = format!("{data:?} {site:?}");
         assert!(!shown.contains(site.owner_password.expose_secret()));
+    }
+
+    #[tokio::test]
+    async fn the_holder_is_told_and_asking_takes_nothing() {
+        let temporary = tempfile::tempdir().unwrap();
+        assert_eq!(holder(temporary.path()).unwrap(), None);
+        assert!(!temporary.path().join(LOCK_FILE).exists());
+        let lock = lock_patiently(temporary.path()).await.unwrap();
+        assert_eq!(holder(temporary.path()).unwrap(), i32::try_from(std::process::id()).ok());
+        assert!(matches!(lock_patiently(temporary.path()).await, Err(Error::InUse { .. })));
+        drop(lock);
+        assert_eq!(holder(temporary.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_disk_without_room_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        check_room(temporary.path(), 1).unwrap();
+        let error = check_room(temporary.path(), u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("has room for") && error.contains("choose another folder"), "{error}");
     }
 }

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     account::Account,
-    error::{Error, Result, at},
+    error::{Result, at},
     log, processes,
 };
 
@@ -209,17 +209,5 @@ impl std::fmt::Display for RoleState {
             Self::Restarting(reason) => write!(f, "restarting: {reason}"),
             Self::Stopped => f.write_str("stopped"),
         }
-    }
-}
-
-/// The process that holds a data folder, if any does.
-///
-/// # Errors
-/// When the folder's lock cannot be looked at.
-pub fn holder(folder: &Path) -> Result<Option<i32>> {
-    match crate::folder::lock(folder) {
-        Ok(_) => Ok(None),
-        Err(Error::InUse { pid, .. }) => Ok(pid.parse().ok()),
-        Err(error) => Err(error),
     }
 }
