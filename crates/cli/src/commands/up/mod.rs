@@ -173,6 +173,7 @@ async fn live(
         info!(seconds = built.as_secs_f64(), "both marts are built");
     }
     roles.launch_shop().await?;
+    show.until_all_work().await;
     let table = show::table(folder, servers, roles, config);
     detach::announce(folder.path(), &table)?;
     show.print(&table);

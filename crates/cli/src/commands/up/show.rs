@@ -24,6 +24,8 @@ use crate::{
 const ON_TERMINAL: Duration = Duration::from_secs(1);
 /// Between two status lines elsewhere.
 const ELSEWHERE: Duration = Duration::from_secs(5);
+/// How long the roles may take until they work.
+const WORKS_WITHIN: Duration = Duration::from_secs(15);
 /// Between two looks whether the marts are built.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -52,6 +54,14 @@ impl Show {
                 return begun.elapsed();
             }
             self.status_line(&first_snapshot(&status, roles));
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until every part works, but no longer than that may take: then the status says which one does not.
+    pub(super) async fn until_all_work(&mut self) {
+        let begun = Instant::now();
+        while begun.elapsed() < WORKS_WITHIN && !self.sampler.sample().await.problems().is_empty() {
             sleep(LOOK).await;
         }
     }
