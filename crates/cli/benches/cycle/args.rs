@@ -25,6 +25,10 @@ pub struct Args {
     #[arg(long = "peer", value_enum, value_delimiter = ',', default_value = "envelope")]
     peers: Vec<PeerChoice>,
 
+    /// Leave ourselves out
+    #[arg(long)]
+    pub peer_only: bool,
+
     /// Write the table to this file, too, as Markdown: between <!-- table --> and <!-- /table --> where it has those
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,

@@ -6,6 +6,7 @@ use super::{
     args::Args,
     figures::{Figures, Who},
     measure::Measure,
+    report::Notes,
     role::Process,
     servers::Servers,
 };
@@ -17,8 +18,9 @@ const WARM_UP: Duration = Duration::from_secs(3);
 const SECONDS: u64 = 20;
 
 /// Takes both figures, on a Postgres of its own.
-pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
+pub async fn run(args: &Args, figures: &mut Figures, notes: &mut Notes) -> anyhow::Result<()> {
     let servers = Servers::start_empty(args).await?;
+    notes.versions(&servers).await?;
     let settings = servers.settings();
     let text = std::fs::read_to_string(&settings)?;
     let shop = format!("{text}[shop]\nsize = \"{}\"\nrate = {RATE:.1}\n", size(args));

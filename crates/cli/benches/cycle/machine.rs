@@ -10,7 +10,7 @@ use std::{
 /// Writes that are timed.
 const WRITES: u32 = 200;
 
-/// Cores, memory, kernel, disk.
+/// Cores, memory, kernel, and the disk that a folder is on.
 pub fn describe(folder: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = first("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());

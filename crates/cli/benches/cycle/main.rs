@@ -68,14 +68,17 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     // Cargo starts benchmarks in the package's folder; paths are meant from where `make` was called.
     std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let mut figures = Figures::default();
-    let mut notes = report::Notes::default();
+    let mut notes = report::Notes::new(args);
     for number in 1..=args.runs {
         eprintln!("run {number} of {}", args.runs);
         if args.parts().iter().any(Part::is_replication) {
             replicate(args, &mut figures, &mut notes).await?;
         }
+        if args.peer_only {
+            continue;
+        }
         if args.measures(Part::Generator) {
-            generator::run(args, &mut figures).await.context("the generator")?;
+            generator::run(args, &mut figures, &mut notes).await.context("the generator")?;
         }
         if args.parts().iter().any(Part::is_whole) {
             whole::run(args, &mut figures).await.context("the whole cycle")?;
@@ -91,15 +94,18 @@ async fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The same scenario for us and for each peer, each on servers of its own.
 async fn replicate(args: &Args, figures: &mut Figures, notes: &mut report::Notes) -> anyhow::Result<()> {
-    let servers = Servers::start(args).await?;
-    notes.versions(&servers).await?;
-    let mut engine = ours::Ours::new(&servers)?;
-    scenario::run(args, Who::Ours, &servers, &mut engine, figures).await.context("tidemart")?;
-    engine.verify().await?;
-    engine::Engine::end(engine).await;
-    servers.stop().await;
+    if !args.peer_only {
+        let servers = Servers::start(args).await?;
+        notes.versions(&servers).await?;
+        let mut engine = ours::Ours::new(&servers)?;
+        scenario::run(args, Who::Ours, &servers, &mut engine, figures).await.context("tidemart")?;
+        engine.verify().await?;
+        engine::Engine::end(engine).await;
+        servers.stop().await;
+    }
     for profile in args.peers() {
         let servers = Servers::start(args).await?;
+        notes.versions(&servers).await?;
         let mut engine = Peer::start(&servers, profile).await?;
         notes.peer(&engine);
         scenario::run(args, Who::Peer(profile), &servers, &mut engine, figures).await.context("the peer")?;

@@ -15,7 +15,6 @@ use super::{
 };
 
 /// What was measured on, and which versions.
-#[derive(Default)]
 pub struct Notes {
     machine: String,
     servers: String,
@@ -23,9 +22,14 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// Looks at the machine.
+    pub fn new(args: &Args) -> Self {
+        let folder = args.keep.clone().unwrap_or_else(std::env::temp_dir);
+        Self { machine: machine::describe(&folder), servers: String::new(), peer: None }
+    }
+
     /// Asks the servers.
     pub async fn versions(&mut self, servers: &Servers) -> anyhow::Result<()> {
-        self.machine = machine::describe(servers.folder());
         let postgres: String = servers.postgres().await?.query_one("SHOW server_version", &[]).await?.get(0);
         let mariadb: Option<String> = servers.mysql().await?.query_first("SELECT VERSION()").await?;
         let jars = tidemart_local::Kafka::default().jars(&tidemart_local::Cache::of_this_machine()).await?;
@@ -104,8 +108,9 @@ fn head(args: &Args, notes: &Notes) -> String {
     if args.scale != 1.0 {
         write!(text, ", data at {} of its size: not comparable", args.scale).unwrap_or(());
     }
-    if !notes.machine.is_empty() {
-        write!(text, ". {}. {}, all on this machine, durable", notes.machine, notes.servers).unwrap_or(());
+    write!(text, ". {}", notes.machine).unwrap_or(());
+    if !notes.servers.is_empty() {
+        write!(text, ". {}, all on this machine, durable", notes.servers).unwrap_or(());
     }
     if let Some(peer) = &notes.peer {
         write!(text, ". Peer: {peer}").unwrap_or(());
@@ -115,7 +120,7 @@ fn head(args: &Args, notes: &Notes) -> String {
 
 /// Nothing for a measure that was not taken.
 fn row(measure: Measure, figures: &Figures) -> Option<[String; 6]> {
-    let (row, ours) = (measure.row(), figures.median(measure, Who::Ours)?);
+    let (row, ours) = (measure.row(), figures.median(measure, Who::Ours));
     let show = |value: f64| row.unit.show(value);
     let peers = figures.of_peers(measure);
     let shown = peers.iter().map(|(profile, value)| {
@@ -127,15 +132,19 @@ fn row(measure: Measure, figures: &Figures) -> Option<[String; 6]> {
         }
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
+    if ours.is_none() && shown.is_empty() {
+        return None;
+    }
     // Against the best that the peer does with any settings; above 1 is better than it.
     let better =
         |left: f64, right: f64| if row.unit.more_is_better() { left.max(right) } else { left.min(right) };
     let best = peers.iter().map(|(_, value)| *value).reduce(better);
-    let ratio = best.map(|best| if row.unit.more_is_better() { ours / best } else { best / ours });
+    let ratio =
+        ours.zip(best).map(|(ours, best)| if row.unit.more_is_better() { ours / best } else { best / ours });
     let none = || "–".to_owned();
     Some([
         row.title.to_owned(),
-        show(ours),
+        ours.map_or_else(none, show),
         if shown.is_empty() { none() } else { shown },
         ratio.map_or_else(none, |ratio| format!("{ratio:.1} ×")),
         show(row.must),

@@ -13,6 +13,7 @@ use mysql_async::prelude::Queryable;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
+    types::RDKafkaErrorCode,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -31,6 +32,12 @@ use rest::Rest;
 
 /// How long the broker may take to answer about a topic.
 const ANSWER: Duration = Duration::from_secs(10);
+/// What the broker says of a topic that is being made: it has nothing yet.
+const MADE_NOW: [RDKafkaErrorCode; 3] = [
+    RDKafkaErrorCode::NotLeaderForPartition,
+    RDKafkaErrorCode::LeaderNotAvailable,
+    RDKafkaErrorCode::UnknownTopicOrPartition,
+];
 /// Between two looks at the state of the connectors.
 const CHECK: Duration = Duration::from_secs(2);
 /// As much as it is measured to need, and more.
@@ -160,6 +167,23 @@ impl<'s> Peer<'s> {
     }
 }
 
+/// Records in all topics that are there. They are listed first: a topic that is asked for before it is there stays
+/// unknown to the client.
+fn records(kafka: &BaseConsumer) -> anyhow::Result<u64> {
+    let listed = kafka.fetch_metadata(None, ANSWER).context("the list of topics")?;
+    let ours = TABLES.map(|table| format!("{NAME}.public.{table}"));
+    let there = listed
+        .topics()
+        .iter()
+        .filter(|topic| ours.iter().any(|name| name == topic.name()) && !topic.partitions().is_empty());
+    let end = |name: &str| match kafka.fetch_watermarks(name, 0, ANSWER) {
+        Ok((_, end)) => Ok(end.max(0).unsigned_abs()),
+        Err(error) if error.rdkafka_error_code().is_some_and(|code| MADE_NOW.contains(&code)) => Ok(0),
+        Err(error) => Err(error).with_context(|| format!("the end of {name}")),
+    };
+    there.map(|topic| end(topic.name())).sum()
+}
+
 async fn start_connect(
     servers: &Servers,
     installed: &Installed,
@@ -217,17 +241,7 @@ impl Engine for Peer<'_> {
     async fn published(&mut self) -> anyhow::Result<u64> {
         self.check().await?;
         let kafka = &self.kafka;
-        let ends = || {
-            TABLES
-                .iter()
-                .filter_map(|table| {
-                    // A topic that is not there yet has nothing.
-                    let topic = format!("{NAME}.public.{table}");
-                    kafka.fetch_watermarks(&topic, 0, ANSWER).ok().map(|(_, end)| end.max(0).unsigned_abs())
-                })
-                .sum()
-        };
-        Ok(tokio::task::block_in_place(ends))
+        tokio::task::block_in_place(|| records(kafka))
     }
 
     async fn is_captured(&mut self, rows: u64) -> anyhow::Result<bool> {
