@@ -102,6 +102,8 @@ impl Kind for MariaDb {
         install.arg(format!("--datadir={}", site.data.display()));
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
         install.arg(format!("--innodb-log-file-size={}M", self.log_file_mb)).current_dir(&site.data);
+        // Its server, too, deletes temporary tables' files of others; the script takes no --tmpdir.
+        install.env("TMPDIR", &site.data);
         program::run("mariadb-install-db", "reinstall MariaDB", &mut install).await.map(drop)
     }
 

@@ -87,6 +87,7 @@ impl Kind for MySql {
         // before the server accepts connections.
         initialize.args(["--no-defaults", "--initialize-insecure", "--default-time-zone=+00:00"]);
         initialize.arg(format!("--datadir={}", site.data.display())).current_dir(&site.data);
+        initialize.env("TMPDIR", &site.data);
         program::run("mysqld --initialize", LIBRARIES, &mut initialize).await.map(drop)
     }
 

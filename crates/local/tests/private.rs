@@ -1,9 +1,12 @@
 //! Private servers keep their data, port and passwords over a crash and over a stop.
 
+use std::fs;
+
 use mysql_async::prelude::Queryable;
 use tidemart_local::testing::{self, MySqlServer, Private};
+use tidemart_local::{DEFAULT_ACCOUNT, MariaDb, MySql};
 
-use crate::connect::{mysql, postgres};
+use crate::connect::{cache, keep, mysql, open, postgres, temporary};
 
 #[tokio::test]
 async fn postgres_keeps_what_was_committed() {
@@ -56,4 +59,30 @@ async fn kafka_starts_again_after_a_crash_and_after_a_stop() {
     server.stop().await;
     server.start_again().await;
     tokio::net::TcpStream::connect(&bootstrap).await.unwrap();
+}
+
+/// A MariaDB or MySQL deletes files of temporary tables in its folder for them when it starts.
+#[tokio::test]
+async fn a_new_server_deletes_no_temporary_table_of_another() {
+    let temporary = temporary();
+    let folder = open(temporary.path()).await;
+    let other = std::env::temp_dir().join(format!("#sql-temptable-{}-0-0.MAI", std::process::id()));
+    fs::write(&other, "").unwrap();
+    if nix::unistd::geteuid().is_root() {
+        let account = nix::unistd::User::from_name(DEFAULT_ACCOUNT).unwrap().unwrap();
+        nix::unistd::chown(&other, Some(account.uid), Some(account.gid)).unwrap();
+    }
+    let servers = [
+        MariaDb::default().launch(&folder, &cache(), keep()).await.unwrap(),
+        MySql::default().launch(&folder, &cache(), keep()).await.unwrap(),
+    ];
+    for server in &servers {
+        server.ready().await.unwrap();
+    }
+    let kept = other.exists();
+    for server in servers {
+        server.stop().await;
+    }
+    fs::remove_file(&other).unwrap();
+    assert!(kept);
 }
