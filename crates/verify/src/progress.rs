@@ -85,15 +85,17 @@ impl KafkaProgress {
     }
 
     async fn checkpoints(&mut self) -> Result<Vec<CheckpointStatus>> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => connect(&self.mysql).await?,
-        };
-        let all = checkpoints(&mut conn).await;
-        if all.is_ok() {
+        if let Some(mut conn) = self.conn.take()
+            && let Ok(all) = checkpoints(&mut conn).await
+        {
             self.conn = Some(conn);
+            return Ok(all);
         }
-        all
+        // A session that was kept may have been ended meanwhile: MySQL ends idle ones of ours after a minute.
+        let mut conn = connect(&self.mysql).await?;
+        let all = checkpoints(&mut conn).await?;
+        self.conn = Some(conn);
+        Ok(all)
     }
 
     /// The checkpoints of a table's partitions.

@@ -87,8 +87,8 @@ pub(crate) fn failed(doing: impl Into<String>) -> impl Fn(tokio_postgres::Error)
     let doing = doing.into();
     move |error| {
         let code = error.code().map(|code| code.code().to_owned());
-        let passes = code
-            .is_none_or(|code| ["08", "40", "53", "55", "57"].iter().any(|class| code.starts_with(class)));
+        let class = code.as_deref().map(|code| code.get(..2).unwrap_or_default());
+        let passes = class.is_none_or(|class| ["08", "40", "53", "55", "57"].contains(&class));
         if passes {
             Error::transient(doing.clone()).because(error)
         } else {

@@ -149,6 +149,25 @@ async fn a_wait_ends_when_both_hops_have_come_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_ended_meanwhile_is_made_anew() {
+    use mysql_async::prelude::Queryable;
+    let mut capture = Capture::new().await;
+    capture.publish(0..20, 100, SnapshotProgress::Done).await;
+    capture.consume(0).await;
+    let (mut progress, table) = (capture.progress(PATIENCE), &capture.schema.table);
+    assert_eq!(progress.obstacle(table).await.unwrap(), None);
+    let mut other = tidemart_mysql::connect(&capture.mysql).await.unwrap();
+    let own: u64 = other.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
+    let database = &capture.mysql.database;
+    let query =
+        format!("SELECT id FROM information_schema.processlist WHERE db = '{database}' AND id <> {own}");
+    let kept: Vec<u64> = other.query(query).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    other.query_drop(format!("KILL {}", kept[0])).await.unwrap();
+    assert_eq!(progress.obstacle(table).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_flow_is_said_at_once() {
     let mut capture = Capture::new().await;
     capture.publish(0..20, 100, SnapshotProgress::After(vec!["7".to_owned()])).await;

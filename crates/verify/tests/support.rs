@@ -83,9 +83,14 @@ impl Pair {
 
     /// What a consumer would have done with a snapshot of every table.
     async fn copy(&self) {
+        self.copy_by(usize::MAX).await;
+    }
+
+    /// The same, by so many rows at once.
+    pub(crate) async fn copy_by(&self, size: usize) {
         for table in self.tables().await {
             let rows = rows(&self.client, &table).await;
-            apply(&self.mysql, &snapshot(&table.schema, rows)).await;
+            apply(&self.mysql, snapshot(&table.schema, rows), size).await;
         }
     }
 
@@ -163,10 +168,15 @@ fn snapshot(schema: &Arc<TableSchema>, rows: Vec<Row>) -> PartitionBatch {
     }
 }
 
-async fn apply(config: &tidemart_mysql::Config, part: &PartitionBatch) {
+async fn apply(config: &tidemart_mysql::Config, mut part: PartitionBatch, size: usize) {
     let mut applier = Applier::new(config.clone(), []).unwrap();
     applier.resume(&vec![part.partition.clone()]).await.unwrap();
-    applier.write(&ApplyBatch { parts: vec![part.clone()] }).await.unwrap();
+    while !part.records.is_empty() {
+        let rest = part.records.split_off(size.min(part.records.len()));
+        let records = std::mem::replace(&mut part.records, rest);
+        let batch = PartitionBatch { partition: part.partition.clone(), records };
+        applier.write(&ApplyBatch { parts: vec![batch] }).await.unwrap();
+    }
     let mut conn = tidemart_mysql::connect(config).await.unwrap();
     let held = tidemart_mysql::checkpoints(&mut conn).await.unwrap();
     assert!(held.iter().all(|status| status.held.is_none()), "{held:?}");
