@@ -105,9 +105,9 @@ impl Default for ConsumerConfig {
             group: None,
             client_id: "tidemart-consumer".to_owned(),
             instance: None,
-            batch_rows: 10_000,
-            batch_bytes: 8 << 20,
-            queue_bytes: 8 << 20,
+            batch_rows: 5_000,
+            batch_bytes: 4 << 20,
+            queue_bytes: 4 << 20,
             session_timeout_ms: 10_000,
             refresh_ms: 5_000,
         }

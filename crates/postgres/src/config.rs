@@ -1,7 +1,5 @@
 //! What a capture must be told.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
 use serde::Deserialize;
 use tidemart_pipeline::{Error, Result};
@@ -82,6 +80,8 @@ pub struct Limits {
     /// Milliseconds between two batches at least, so that a busy source does not cost one Kafka transaction for each
     /// commit. A commit after a quiet moment goes out at once. 0 is allowed.
     pub linger_ms: u64,
+    /// The same while more than 4,000 rows a second come: batches that are worth their Kafka transaction.
+    pub busy_linger_ms: u64,
     /// Milliseconds after which a source whose log moves without changes of our tables gets a batch that only moves
     /// the position, so that Postgres can drop old log.
     pub heartbeat_ms: u64,
@@ -108,6 +108,8 @@ impl Limits {
     pub const BATCH_BYTES: usize = 8 << 20;
     /// Default of [`Limits::linger_ms`].
     pub const LINGER_MS: u64 = 8;
+    /// Default of [`Limits::busy_linger_ms`].
+    pub const BUSY_LINGER_MS: u64 = 50;
     /// Default of [`Limits::heartbeat_ms`].
     pub const HEARTBEAT_MS: u64 = 5_000;
     /// Default of [`Limits::discover_ms`].
@@ -118,14 +120,6 @@ impl Limits {
     pub const QUEUE_BYTES: usize = 16 << 20;
     /// Default of [`Limits::coalesce_ms`].
     pub const COALESCE_MS: u64 = 1;
-
-    pub(crate) fn linger(&self) -> Duration {
-        Duration::from_millis(self.linger_ms)
-    }
-
-    pub(crate) fn heartbeat(&self) -> Duration {
-        Duration::from_millis(self.heartbeat_ms)
-    }
 }
 
 impl Default for Limits {
@@ -136,6 +130,7 @@ impl Default for Limits {
             batch_rows: Self::BATCH_ROWS,
             batch_bytes: Self::BATCH_BYTES,
             linger_ms: Self::LINGER_MS,
+            busy_linger_ms: Self::BUSY_LINGER_MS,
             heartbeat_ms: Self::HEARTBEAT_MS,
             discover_ms: Self::DISCOVER_MS,
             status_ms: Self::STATUS_MS,
@@ -191,6 +186,7 @@ impl Limits {
             ("limits.heartbeat_ms", self.heartbeat_ms, 1, 3_600_000),
             ("limits.discover_ms", self.discover_ms, 10, 86_400_000),
             ("limits.linger_ms", self.linger_ms, 0, 10_000),
+            ("limits.busy_linger_ms", self.busy_linger_ms, 0, 10_000),
             ("limits.coalesce_ms", self.coalesce_ms, 0, 10),
         ];
         for (field, value, least, most) in paces {

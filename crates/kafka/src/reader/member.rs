@@ -94,7 +94,7 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
         .set("fetch.wait.max.ms", "500")
         .set("fetch.message.max.bytes", FETCH_BYTES.to_string())
         .set("queued.max.messages.kbytes", (consumer.queue_bytes / 1024).to_string())
-        .set("queued.min.messages", "20000")
+        .set("queued.min.messages", "10000")
         // A full queue is looked at again so soon, instead of after a second.
         .set("fetch.queue.backoff.ms", "2");
     if let Some(instance) = &consumer.instance {

@@ -9,6 +9,7 @@
 mod opening;
 mod plan;
 mod streaming;
+mod tempo;
 mod watch;
 
 use tidemart_change::{CaptureBatch, CaptureState};

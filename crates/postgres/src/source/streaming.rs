@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_postgres::Client;
 
-use super::{opening::Opening, watch};
+use super::{opening::Opening, tempo::Tempo, watch};
 use crate::{
     config::{Config, Limits},
     connection::{self, Block, Event, Pace, Stream, events},
@@ -37,9 +37,8 @@ pub(super) struct Streaming {
     snapshot: JoinSet<Result<()>>,
     /// The task that looks for new tables.
     watch: JoinSet<Result<()>>,
-    limits: Limits,
     publication: String,
-    last_batch: Instant,
+    tempo: Tempo,
     /// Postgres waits for us to confirm what it has sent.
     asked: bool,
 }
@@ -68,20 +67,9 @@ impl Streaming {
         ));
         let mut decoder = Decoder::new(identity, plan.tables, types, position, &config.limits, port);
         decoder.declare(plan.declared);
-        let (limits, publication) = (config.limits, config.publication);
-        // The first batch waits for nothing.
-        let last_batch = Instant::now().checked_sub(limits.linger()).unwrap_or_else(Instant::now);
-        Ok(Self {
-            stream,
-            block: None,
-            decoder,
-            snapshot,
-            watch,
-            limits,
-            publication,
-            last_batch,
-            asked: false,
-        })
+        let tempo = Tempo::new(&config.limits, Instant::now());
+        let publication = config.publication;
+        Ok(Self { stream, block: None, decoder, snapshot, watch, publication, tempo, asked: false })
     }
 
     /// Takes what is there, up to a full batch; waits only while there is nothing to send.
@@ -96,15 +84,16 @@ impl Streaming {
         loop {
             self.decode()?;
             let now = Instant::now();
-            let (linger, heartbeat) =
-                (self.last_batch + self.limits.linger(), self.last_batch + self.limits.heartbeat());
+            let (linger, heartbeat) = (self.tempo.linger(), self.tempo.heartbeat());
             let (ready, moved) = (self.decoder.is_ready(), self.decoder.has_moved());
             let due = (ready && now >= linger) || (moved && (self.asked || now >= heartbeat));
             if due || self.decoder.is_full() {
-                (self.last_batch, self.asked) = (now, false);
-                return Ok(Next::Batch(self.decoder.take_batch()));
+                let batch = self.decoder.take_batch();
+                self.tempo.sent(batch.items.len(), now);
+                self.asked = false;
+                return Ok(Next::Batch(batch));
             }
-            let wake = if ready { linger } else { heartbeat.max(now + self.limits.linger()) };
+            let wake = if ready { linger } else { self.tempo.idle(now) };
             tokio::select! { biased;
                 block = self.stream.next() => self.receive(block)?,
                 Some(ended) = self.snapshot.join_next() => task_ended(ended)?,
