@@ -17,6 +17,8 @@ use super::{
 
 /// Changes a transaction of a backlog has.
 const PER_TRANSACTION: u64 = 10;
+/// Sessions that make them: one would wait for the disk most of the time.
+const SESSIONS: u64 = 2;
 const MILLION: f64 = 1e6;
 
 /// Takes the figures that were asked for. Ends with everything applied and both hops running.
@@ -27,7 +29,8 @@ pub async fn run<E: Engine>(
     engine: &mut E,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let mut scenario = Scenario { who, servers, engine, figures, changes: args.scaled(300_000, 1_000) };
+    let changes = args.scaled(300_000, 1_000).next_multiple_of(SESSIONS);
+    let mut scenario = Scenario { who, servers, engine, figures, changes };
     scenario.snapshot().await?;
     scenario.drain().await?;
     if args.measures(Part::Backlog) {
@@ -128,15 +131,26 @@ impl<E: Engine> Scenario<'_, E> {
     async fn live(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.update(2).await?;
-        eprintln!("    the source took {:.1} s", begun.elapsed().as_secs_f64());
         let ended = self.visible(2).await?;
         self.add(Measure::Live, self.changes as f64 / (ended - begun).as_secs_f64());
         Ok(())
     }
 
+    /// A round of updates by all sessions; then the last order says that it was the last.
     async fn update(&self, round: u64) -> anyhow::Result<()> {
-        let call = format!("CALL update_orders({}, {PER_TRANSACTION}, {round})", self.changes);
-        Ok(self.servers.postgres().await?.batch_execute(&call).await?)
+        let session = async |number: u64| {
+            let call = format!(
+                "CALL update_orders({}, {PER_TRANSACTION}, {round}, {number}, {SESSIONS})",
+                self.changes
+            );
+            anyhow::Ok(self.servers.postgres().await?.batch_execute(&call).await?)
+        };
+        let begun = Instant::now();
+        tokio::try_join!(session(0), session(1))?;
+        eprintln!("    the source took {:.1} s", begun.elapsed().as_secs_f64());
+        let last =
+            format!("UPDATE orders SET status = 'round {round}' WHERE order_id = {}", self.servers.orders);
+        Ok(self.servers.postgres().await?.batch_execute(&last).await?)
     }
 
     /// Waits until the last change of a round, and all before, are in MariaDB.
