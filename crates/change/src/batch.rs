@@ -127,9 +127,11 @@ pub struct PartitionBatch {
     pub records: Vec<Record>,
 }
 
-/// What one MySQL transaction applies: records of several partitions.
+/// What is applied at once: records of several partitions.
 #[derive(Clone, Debug, Default)]
 pub struct ApplyBatch {
     /// At most one part for each partition.
     pub parts: Vec<PartitionBatch>,
+    /// Partitions of which nothing can be read behind these records, and why.
+    pub held: Vec<(TopicPartition, String)>,
 }

@@ -42,13 +42,6 @@ impl Reader {
         Ok(Self { config: Arc::new(config), handover: Arc::default(), worker: None, generation: 0 })
     }
 
-    /// The partitions of which nothing more is read until the next start, and why: a record that is not ours, a place
-    /// that is not there any more. All others go on.
-    #[must_use]
-    pub fn held(&self) -> BTreeMap<TopicPartition, String> {
-        self.handover.held()
-    }
-
     /// Starts the thread where there is none (any more).
     fn join(&mut self) -> Result<()> {
         if self.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {

@@ -7,7 +7,7 @@ use tidemart_pipeline::{Destination, Kind, Next, Source};
 
 use crate::{
     foreign,
-    support::{Checkpoints, config, declared, ids, inserts, read, sequences, within},
+    support::{Checkpoints, config, declared, ids, inserts, read, read_with_holds, sequences, within},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,32 +68,21 @@ async fn a_foreign_record_stops_its_partition_and_no_other() {
     let mut checkpoints = Checkpoints::new();
     let mut reader = Reader::new(config.clone()).unwrap();
     let before = all_of_partition_before(&config, 0, 100).await;
-    read(&mut reader, &mut checkpoints, all + before).await;
+    let (_, held) = read_with_holds(&mut reader, &mut checkpoints, all + before, 1).await;
     let sequence = |partition| {
         let partition = TopicPartition { topic: topic.as_str().into(), partition };
         usize::try_from(checkpoints[&partition].sequence).unwrap()
     };
     assert_eq!((sequence(0), sequence(1)), (before, all));
     let zero = TopicPartition { topic: topic.as_str().into(), partition: 0 };
-    check_held(&reader, &zero, "another program wrote it").await;
+    check_held(&held, &zero, "another program wrote it");
     assert!(before < 100 && all > 100);
 }
 
-/// Waits until this partition, and no other, is held for this reason.
-async fn check_held(reader: &Reader, partition: &TopicPartition, reason: &str) {
-    let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
-    let held = within("a partition to be held", async {
-        loop {
-            looks.tick().await;
-            let held = reader.held();
-            if !held.is_empty() {
-                return held;
-            }
-        }
-    });
-    let held = held.await;
-    assert_eq!(held.keys().collect::<Vec<_>>(), [partition]);
-    assert!(held[partition].contains(reason), "{held:?}");
+/// This partition, and no other, is held for this reason.
+fn check_held(held: &[(TopicPartition, String)], partition: &TopicPartition, reason: &str) {
+    let [(which, why)] = held else { panic!("{held:?}") };
+    assert!(which == partition && why.contains(reason), "{held:?}");
 }
 
 /// Records that were published to a partition up to this LSN.
@@ -126,9 +115,9 @@ async fn a_place_that_is_lost_holds_its_partition_and_no_other() {
     for (offset, reason) in [(1_000_000, "ends at"), (5, "begins at 10")] {
         let mut checkpoints = Checkpoints::new();
         checkpoints.insert(zero.clone(), Checkpoint { sequence: 5, next_offset: offset, epoch: None });
-        let records = read(&mut reader, &mut checkpoints, count1).await;
+        let (records, held) = read_with_holds(&mut reader, &mut checkpoints, count1, 1).await;
         assert_eq!(records.len(), count1);
-        check_held(&reader, &zero, reason).await;
+        check_held(&held, &zero, reason);
         assert_eq!(checkpoints[&zero].sequence, 5, "nothing of the held partition came");
     }
     // At the end of what was deleted it goes on, in the same session.

@@ -117,21 +117,34 @@ pub(crate) type Checkpoints = BTreeMap<TopicPartition, Checkpoint>;
 /// A consumer's loop: reads until so many records have been applied by all who share `checkpoints`, and demands that
 /// each is the next one of its partition.
 pub(crate) async fn read(reader: &mut Reader, checkpoints: &mut Checkpoints, count: usize) -> Vec<Record> {
-    let mut records = Vec::new();
-    while records.len() < count {
+    let (records, held) = read_with_holds(reader, checkpoints, count, 0).await;
+    assert_eq!(held, []);
+    records
+}
+
+/// The same, until so many partitions are held, too.
+pub(crate) async fn read_with_holds(
+    reader: &mut Reader,
+    checkpoints: &mut Checkpoints,
+    count: usize,
+    holds: usize,
+) -> (Vec<Record>, Vec<(TopicPartition, String)>) {
+    let (mut records, mut held) = (Vec::new(), Vec::new());
+    while records.len() < count || held.len() < holds {
         let scope = within("an assignment", reader.scope()).await.unwrap();
         let position = scope
             .iter()
             .map(|partition| (partition.clone(), checkpoints.get(partition).copied().unwrap_or_default()));
         reader.start(position.collect()).await.unwrap();
-        while records.len() < count {
+        while records.len() < count || held.len() < holds {
             let Next::Batch(batch) = within("a batch", reader.next()).await.unwrap() else { break };
             apply(checkpoints, &batch);
             reader.acknowledge(&batch).await.unwrap();
             records.extend(batch.parts.into_iter().flat_map(|part| part.records));
+            held.extend(batch.held);
         }
     }
-    records
+    (records, held)
 }
 
 fn apply(checkpoints: &mut Checkpoints, batch: &ApplyBatch) {

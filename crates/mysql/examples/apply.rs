@@ -201,7 +201,8 @@ impl Feed {
     }
 
     fn batch(&self, table: usize, records: Vec<Record>) -> ApplyBatch {
-        ApplyBatch { parts: vec![PartitionBatch { partition: self.tables[table].1.clone(), records }] }
+        let part = PartitionBatch { partition: self.tables[table].1.clone(), records };
+        ApplyBatch { parts: vec![part], held: Vec::new() }
     }
 }
 

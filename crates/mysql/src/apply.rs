@@ -31,9 +31,9 @@ const ROWS_OF_PACKET: usize = 4;
 
 /// Applies batches over one connection; a process runs several, one for each member of the consumer group.
 ///
-/// A partition whose data is refused is *held*: its checkpoint stays before the record, the reason stands in
-/// `tidemart_checkpoints.held_reason` and in the log, all other partitions go on. It is tried again at every
-/// `resume`, which `write` asks for (by a transient error) after a while.
+/// A partition whose data is refused, or that cannot be read further, is *held*: its checkpoint stays before the
+/// record, the reason stands in `tidemart_checkpoints.held_reason` and in the log, all other partitions go on. It is
+/// tried again at every `resume`, which `retry_at` asks for after a while.
 #[derive(Debug)]
 pub struct Applier {
     config: Config,
@@ -292,6 +292,14 @@ impl Applier {
     /// Holds a partition: says so in the log and beside its checkpoint.
     async fn hold(&mut self, stop: Stop<'_>) -> Result<()> {
         let Stop { partition, record, refusal } = stop;
+        let key: Vec<_> = record.schema.key_columns().map(|column| column.name.as_str()).collect();
+        let (table, key) = (&record.schema.table, key.join(","));
+        let (offset, sequence) = (record.offset, record.stamp.sequence);
+        let reason = format!("{refusal}; table {table}, key {key}, offset {offset}, sequence {sequence}");
+        self.hold_for(partition, &reason).await
+    }
+
+    async fn hold_for(&mut self, partition: &TopicPartition, reason: &str) -> Result<()> {
         let Some(lane) = self.lanes.get_mut(partition) else { return Err(unknown(partition)) };
         if lane.retry_at.is_some() {
             return Ok(());
@@ -300,19 +308,8 @@ impl Applier {
         let pause = self.attempts.pause(partition, lane.checkpoint.sequence, first);
         lane.retry_at = Some(Instant::now() + pause);
         let checkpoint = lane.checkpoint;
-        let key: Vec<_> = record.schema.key_columns().map(|column| column.name.as_str()).collect();
-        warn!(
-            %partition,
-            table = %record.schema.table,
-            key = key.join(","),
-            offset = record.offset,
-            sequence = record.stamp.sequence,
-            reason = %refusal,
-            retry_s = pause.as_secs(),
-            "partition held"
-        );
-        let reason = format!("{refusal}; offset {}, sequence {}", record.offset, record.stamp.sequence);
-        self.query(&checkpoints::hold_statement(partition, &checkpoint, &reason)).await
+        warn!(%partition, reason, retry_s = pause.as_secs(), "partition held");
+        self.query(&checkpoints::hold_statement(partition, &checkpoint, reason)).await
     }
 
     /// A statement outside of the transactions of rows.
@@ -324,15 +321,6 @@ impl Applier {
         }
         self.session = Some(session);
         Ok(())
-    }
-
-    fn retry_if_due(&self) -> Result<()> {
-        let now = Instant::now();
-        let due = |lane: &&Lane| lane.retry_at.is_some_and(|retry_at| retry_at <= now);
-        match self.lanes.values().filter(due).count() {
-            0 => Ok(()),
-            count => Err(Error::transient(format!("trying {count} held partition(s) again"))),
-        }
     }
 }
 
@@ -357,7 +345,6 @@ impl Destination for Applier {
     }
 
     async fn write(&mut self, batch: &Self::Batch) -> Result<()> {
-        self.retry_if_due()?;
         let (parts, stops) = self.plan(batch).await?;
         let limit = self.config.transaction_bytes.min(self.max_allowed_packet / ROWS_OF_PACKET);
         for chunk in chunks(parts, limit) {
@@ -371,7 +358,14 @@ impl Destination for Applier {
         for stop in stops {
             self.hold(stop).await?;
         }
+        for (partition, reason) in &batch.held {
+            self.hold_for(partition, reason).await?;
+        }
         Ok(())
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        self.lanes.values().filter_map(|lane| lane.retry_at).min()
     }
 }
 

@@ -238,7 +238,8 @@ impl Feed {
 }
 
 pub(crate) fn batch(parts: impl IntoIterator<Item = PartitionBatch>) -> ApplyBatch {
-    ApplyBatch { parts: parts.into_iter().filter(|part| !part.records.is_empty()).collect() }
+    let parts = parts.into_iter().filter(|part| !part.records.is_empty()).collect();
+    ApplyBatch { parts, held: Vec::new() }
 }
 
 /// Resumes and writes everything in one batch.

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use crate::{Destination, Error, Next, Result, Source};
@@ -65,6 +66,8 @@ pub enum Fault {
     After,
     /// Nothing was written and a person must act.
     Fatal,
+    /// Nothing was written, and everything from there on is set aside for so long.
+    Aside(Duration),
 }
 
 /// Keeps what is written and the position, both in one place; clones share it.
@@ -77,6 +80,7 @@ pub struct MemoryDestination {
 struct State {
     written: Vec<u64>,
     faults: VecDeque<Option<Fault>>,
+    retry_at: Option<Instant>,
 }
 
 impl MemoryDestination {
@@ -105,11 +109,16 @@ impl Destination for MemoryDestination {
     type Batch = Vec<u64>;
 
     async fn resume(&mut self, (): &()) -> Result<u64> {
-        Ok(self.state().written.last().copied().unwrap_or(0))
+        let mut state = self.state();
+        state.retry_at = None;
+        Ok(state.written.last().copied().unwrap_or(0))
     }
 
     async fn write(&mut self, batch: &Vec<u64>) -> Result<()> {
         let mut state = self.state();
+        if state.retry_at.is_some() {
+            return Ok(());
+        }
         match state.faults.pop_front().flatten() {
             Some(Fault::Before) => return Err(Error::transient("fault before the write")),
             Some(Fault::Fatal) => return Err(Error::fatal("fatal fault")),
@@ -117,9 +126,16 @@ impl Destination for MemoryDestination {
                 state.written.extend(batch);
                 return Err(Error::transient("fault after the write"));
             }
+            Some(Fault::Aside(pause)) => {
+                state.retry_at = Some(tokio::time::Instant::now().into_std() + pause);
+            }
             None => state.written.extend(batch),
         }
         Ok(())
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        self.state().retry_at
     }
 }
 
@@ -142,6 +158,18 @@ mod tests {
         let mut source = MemorySource::new(20);
         run("test", &mut source, &mut destination, wait_for(&seen, 20)).await.unwrap();
         assert_eq!(seen.written(), (1..=20).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_set_aside_is_tried_again_though_nothing_new_comes() {
+        let pause = Duration::from_secs(30);
+        let mut destination = MemoryDestination::with_faults([None, Some(Fault::Aside(pause)), None]);
+        let seen = destination.clone();
+        let mut source = MemorySource::new(5);
+        let begun = tokio::time::Instant::now();
+        run("test", &mut source, &mut destination, wait_for(&seen, 5)).await.unwrap();
+        assert_eq!(seen.written(), [1, 2, 3, 4, 5]);
+        assert!(begun.elapsed() >= pause);
     }
 
     #[tokio::test(start_paused = true)]

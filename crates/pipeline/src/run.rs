@@ -1,6 +1,6 @@
 //! The loop and the two traits that it moves batches between.
 
-use std::{fmt::Debug, future::Future, pin::pin};
+use std::{fmt::Debug, future::Future, pin::pin, time::Instant};
 
 use tracing::{info, warn};
 
@@ -58,6 +58,11 @@ pub trait Destination: Send {
     /// Writes a batch. `Ok` means durable, together with its position; after an error the batch is either wholly
     /// written or not at all, and `resume` says which.
     fn write(&mut self, batch: &Self::Batch) -> impl Future<Output = Result<()>> + Send;
+
+    /// When the loop is to begin anew although nothing has failed: what was set aside is tried again by then.
+    fn retry_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Moves batches from `source` to `destination` until `shutdown` completes or a fatal error occurs.
@@ -114,13 +119,39 @@ where
         let position = destination.resume(&scope).await?;
         source.start(position).await?;
         info!(hop, ?scope, "started");
-        while let Next::Batch(batch) = source.next().await? {
+        while let Some(batch) = next(hop, source, destination).await? {
             failpoint::reach(&format!("{hop}.before-write"));
             destination.write(&batch).await?;
             failpoint::reach(&format!("{hop}.before-acknowledge"));
             source.acknowledge(&batch).await?;
             backoff.reset();
         }
-        info!(hop, "scope changed");
+    }
+}
+
+/// The next batch; `None` where the session is to begin anew.
+async fn next<S: Source, D: Destination>(
+    hop: &str,
+    source: &mut S,
+    destination: &D,
+) -> Result<Option<S::Batch>> {
+    let retry = async {
+        match destination.retry_at() {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! { biased;
+        () = retry => {
+            info!(hop, "trying again what was set aside");
+            Ok(None)
+        }
+        next = source.next() => match next? {
+            Next::Batch(batch) => Ok(Some(batch)),
+            Next::Rescope => {
+                info!(hop, "scope changed");
+                Ok(None)
+            }
+        },
     }
 }

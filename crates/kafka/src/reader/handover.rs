@@ -36,8 +36,6 @@ struct State {
     wanted: bool,
     ready: Option<ApplyBatch>,
     failed: Option<Error>,
-    /// Which partitions go no further until the next start, and why.
-    held: BTreeMap<TopicPartition, String>,
     /// What was applied since the group was last told.
     applied: Offsets,
     stopped: bool,
@@ -58,7 +56,6 @@ impl Handover {
         let mut state = self.state();
         if state.generation == generation {
             (state.ready, state.begin) = (None, Some(places));
-            state.held.clear();
         }
         self.taken.notify_all();
     }
@@ -102,10 +99,6 @@ impl Handover {
         }
     }
 
-    pub(super) fn held(&self) -> BTreeMap<TopicPartition, String> {
-        self.state().held.clone()
-    }
-
     /// The thread is to end.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
@@ -125,7 +118,6 @@ impl Handover {
         state.assigned = partitions;
         (state.begin, state.ready, state.wanted) = (None, None, false);
         state.applied.clear();
-        state.held.clear();
         drop(state);
         self.news.notify_waiters();
     }
@@ -133,14 +125,6 @@ impl Handover {
     pub(super) fn fail(&self, error: Error) {
         self.state().failed = Some(error);
         self.news.notify_waiters();
-    }
-
-    /// Says so only; nothing where another start was asked for meanwhile.
-    pub(super) fn hold(&self, partition: &TopicPartition, reason: &str) {
-        let mut state = self.state();
-        if state.begin.is_none() {
-            state.held.insert(partition.clone(), reason.to_owned());
-        }
     }
 
     pub(super) fn take_begin(&self) -> Option<Places> {

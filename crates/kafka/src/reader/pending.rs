@@ -11,6 +11,7 @@ pub(super) struct Pending {
     last: usize,
     rows: usize,
     bytes: usize,
+    held: Vec<(TopicPartition, String)>,
 }
 
 impl Pending {
@@ -27,6 +28,15 @@ impl Pending {
         self.parts[self.last].records.push(record);
     }
 
+    /// Nothing more of the partition will come.
+    pub(super) fn hold(&mut self, partition: &TopicPartition, reason: &str) {
+        self.held.push((partition.clone(), reason.to_owned()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.held.is_empty()
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
@@ -36,7 +46,8 @@ impl Pending {
     }
 
     pub(super) fn take(&mut self) -> ApplyBatch {
-        ApplyBatch { parts: std::mem::take(self).parts }
+        let Self { parts, held, .. } = std::mem::take(self);
+        ApplyBatch { parts, held }
     }
 }
 

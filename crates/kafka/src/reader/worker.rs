@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tidemart_change::TopicPartition;
 use tidemart_pipeline::{Error, Result};
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::{
     codec::{Codec, Unreadable},
@@ -158,13 +158,7 @@ impl Worker {
 
     /// Nothing behind what cannot be read may be applied: the partition stays where it is, the others go on.
     fn hold(&mut self, partition: &TopicPartition, offset: i64, reason: &str) -> Result<()> {
-        error!(
-            %partition,
-            offset,
-            reason,
-            "partition held: it goes no further until that is repaired and the consumer started again"
-        );
-        self.handover.hold(partition, reason);
+        self.pending.hold(partition, &format!("{reason}; offset {offset}"));
         self.started.remove(partition);
         self.last = None;
         self.halted.push(partition.clone());
@@ -206,7 +200,7 @@ impl Worker {
 
     /// Gives the batch to whoever waits; a full one waits for somebody.
     fn hand_over(&mut self) -> Result<()> {
-        if self.pending.rows() == 0 {
+        if self.pending.is_empty() {
             return Ok(());
         }
         if self.is_full() {
