@@ -52,12 +52,27 @@ impl Home {
     }
 
     /// The processes whose command line names this folder.
-    fn processes(&self) -> Vec<String> {
+    fn processes(&self) -> Vec<(Pid, String)> {
         let folder = self.0.to_str().unwrap();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-        lines.filter(|line| line.contains(folder)).collect()
+        let processes = entries.filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            Some((Pid::from_raw(id), String::from_utf8_lossy(&line).replace('\0', " ")))
+        });
+        processes.filter(|(_, line)| line.contains(folder)).collect()
+    }
+
+    /// The processes of a part.
+    fn of(&self, part: &str) -> Vec<Pid> {
+        let found = self.processes().into_iter().filter(|(_, line)| line.contains(part));
+        found.map(|(id, _)| id).collect()
+    }
+
+    /// Whether every part works and both marts are there, as `tidemart status` says.
+    fn works(&self) -> bool {
+        let settings = self.0.join("tidemart.toml");
+        self.run(&["status", "--config", settings.to_str().unwrap()]).status.success()
     }
 }
 
@@ -128,7 +143,7 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     wait_for("the end", || first.child.try_wait().unwrap().is_some()).await;
     assert!(asked.elapsed() < STOPS_WITHIN, "{:?}: {}", asked.elapsed(), first.text());
     assert!(first.child.wait().unwrap().success(), "{}", first.text());
-    assert_eq!(home.processes(), Vec::<String>::new());
+    assert_eq!(home.processes(), []);
     let mut again = home.up("again");
     again.is_live().await;
     again.signal(Signal::SIGKILL);
@@ -140,7 +155,29 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     let other = home.run(&["down"]);
     assert!(other.status.success(), "{}", text(&other));
     wait_for("the end", || third.child.try_wait().unwrap().is_some()).await;
-    assert_eq!(home.processes(), Vec::<String>::new());
+    assert_eq!(home.processes(), []);
+}
+
+/// Servers and roles that are killed are started again, and nothing is lost, doubled or stale.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_comes_back() {
+    let home = Home::new("deaths");
+    let mut up = home.up("up");
+    up.is_live().await;
+    for part in
+        ["/bin/postgres ", "kafka.Kafka", "/mariadbd ", " capture ", " consumer ", " marts ", " producer "]
+    {
+        let before = home.of(part);
+        assert!(!before.is_empty(), "{part}: {:?}", home.processes());
+        before.iter().for_each(|id| kill(*id, Signal::SIGKILL).unwrap());
+        wait_for("the part to be there again", || home.of(part).iter().any(|id| !before.contains(id))).await;
+        wait_for("everything to work again", || home.works()).await;
+    }
+    let verified = home.verify();
+    assert!(verified.status.success(), "{}\n{}", text(&verified), up.text());
+    up.signal(Signal::SIGINT);
+    wait_for("the end", || up.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(home.processes(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,7 +201,7 @@ async fn it_runs_in_the_background_and_other_settings_are_refused() {
         text(&unknown)
     );
     assert!(home.run(&["down"]).status.success());
-    assert_eq!(home.processes(), Vec::<String>::new());
+    assert_eq!(home.processes(), []);
     let other = home.run(&["up", "--seed", "6"]);
     assert_eq!(other.status.code(), Some(1));
     assert!(text(&other).contains("shop.seed is 5 there, 6 is asked for"), "{}", text(&other));

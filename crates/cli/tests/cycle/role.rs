@@ -36,12 +36,13 @@ pub struct Role {
 }
 
 impl Role {
+    /// `role` is the subcommand with its arguments.
     pub fn start(cycle: &Cycle, role: &str, failpoint: Option<Failpoint>) -> Self {
         let number = STARTED.fetch_add(1, Ordering::SeqCst);
         let log = cycle.folder().join(format!("{number:03}-{role}.log"));
         let report = cycle.folder().join(format!("{number:03}-{role}.failpoint"));
         let mut command = Command::new(TIDEMART);
-        command.arg(role).arg("--config").arg(&cycle.settings);
+        command.args(role.split(' ')).arg("--config").arg(&cycle.settings);
         command.env("TIDEMART_LOG", "info").stdin(Stdio::null());
         if let Some(Failpoint { name, nth }) = failpoint {
             command.env("TIDEMART_FAILPOINT", name).env("TIDEMART_FAILPOINT_NTH", nth.to_string());
