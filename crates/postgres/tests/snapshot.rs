@@ -92,7 +92,8 @@ async fn a_snapshot_goes_on_at_its_chunk() {
     )
     .await;
     // Each chunk goes out by itself.
-    (fixture.config.limits.chunk_rows, fixture.config.limits.linger_ms) = (100, 0);
+    fixture.config.limits.chunk_rows = 100;
+    (fixture.config.limits.linger_ms, fixture.config.limits.busy_linger_ms) = (0, 0);
     let kept = Kept::new();
     for _ in 0..3 {
         // Two are kept, the third is not.

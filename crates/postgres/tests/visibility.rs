@@ -29,7 +29,8 @@ async fn a_chunk_waits_for_what_was_delivered_before_it() {
                   CREATE TABLE b (id int PRIMARY KEY, v text); INSERT INTO b VALUES (1, 'old')";
     let mut fixture = Fixture::of(&server.create_database().await, tables).await;
     // Each chunk goes out by itself, so that the snapshot is far from the second table when it is held up.
-    (fixture.config.limits.chunk_rows, fixture.config.limits.linger_ms) = (10, 0);
+    fixture.config.limits.chunk_rows = 10;
+    (fixture.config.limits.linger_ms, fixture.config.limits.busy_linger_ms) = (0, 0);
     let admin = Fixture::of(&server.admin(&fixture.config.database), "").await;
     // The snapshot is within the table before, and goes no further.
     let kept = Kept::new();
