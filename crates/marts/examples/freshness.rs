@@ -18,6 +18,7 @@
 
 use std::{
     num::NonZeroUsize,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -30,9 +31,73 @@ use tidemart_marts::Scope;
 use tidemart_mysql::Config;
 use tidemart_shop::{History, Preset, Timestamp, model::Table};
 use tokio_util::sync::CancellationToken;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::{
+    Layer,
+    filter::LevelFilter,
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 #[path = "../tests/support.rs"]
 mod support;
+
+/// How long each refresh took, from the event that it ends with.
+#[derive(Clone, Default)]
+struct Durations(Arc<Mutex<Vec<(String, f64)>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Durations {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if let (Some(mart), Some(elapsed_ms)) = (fields.mart, fields.elapsed_ms) {
+            self.0.lock().unwrap().push((mart, elapsed_ms));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    mart: Option<String>,
+    elapsed_ms: Option<f64>,
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if field.name() == "elapsed_ms" {
+            self.elapsed_ms = Some(value);
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "mart" {
+            self.mart = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+impl Durations {
+    /// What was recorded since it was last asked.
+    fn report(&self) {
+        let taken = std::mem::take(&mut *self.0.lock().unwrap());
+        for mart in MARTS {
+            let mut all: Vec<_> = taken.iter().filter(|(of, _)| of == mart).map(|(_, ms)| *ms).collect();
+            all.sort_by(f64::total_cmp);
+            let at = |share: f64| {
+                all.get(((all.len() as f64 - 1.0) * share) as usize).copied().unwrap_or_default()
+            };
+            println!(
+                "    {mart}: {} refreshes took p50 {:.0} ms, p99 {:.0} ms, at most {:.0} ms",
+                all.len(),
+                at(0.5),
+                at(0.99),
+                at(1.0)
+            );
+        }
+    }
+}
 
 use support::{Event, Feed, MARTS, Target, split};
 
@@ -42,6 +107,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 #[tokio::main]
 async fn main() {
+    let durations = Durations::default();
+    tracing_subscriber::registry().with(durations.clone().with_filter(LevelFilter::DEBUG)).init();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let word = |index: usize| words.get(index).map(String::as_str);
     let size = match word(1) {
@@ -53,14 +120,20 @@ async fn main() {
     let rates: Vec<f64> = words.iter().skip(3).filter_map(|word| word.parse().ok()).collect();
     if word(0) == Some("mysql") {
         let server = testing::private_mysql().await;
-        run(server.create_database().await, size, seconds, &rates).await;
+        run(server.create_database().await, size, seconds, &rates, &durations).await;
     } else {
         let server = testing::private_mariadb().await;
-        run(server.create_database().await, size, seconds, &rates).await;
+        run(server.create_database().await, size, seconds, &rates, &durations).await;
     }
 }
 
-async fn run(database: testing::TestDatabase, size: Preset, seconds: u64, rates: &[f64]) {
+async fn run(
+    database: testing::TestDatabase,
+    size: Preset,
+    seconds: u64,
+    rates: &[f64],
+    durations: &Durations,
+) {
     let config =
         Config::new(database.host, database.port, database.user, database.password, database.database);
     tidemart_mysql::migrate(&config).await.expect("our tables");
@@ -89,7 +162,9 @@ async fn run(database: testing::TestDatabase, size: Preset, seconds: u64, rates:
         cost(&target, &mut feed, &mut live, transactions).await;
     }
     for rate in rates {
+        drop(std::mem::take(&mut *durations.0.lock().unwrap()));
         measure(&target, &mut feed, &mut live, *rate, Duration::from_secs(seconds)).await;
+        durations.report();
     }
     for mart in MARTS {
         target.refresh(mart).await;

@@ -23,7 +23,7 @@ const FLAGGED: &str = "1";
 /// A mark that waits again.
 const AGAIN: &str = "2";
 /// Columns of [`marks_query`] before those of the source.
-const OWN_COLUMNS: usize = 5;
+const OWN_COLUMNS: usize = 6;
 
 /// The marks that wait, as one snapshot has them.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Changes {
     pub(crate) sources: Vec<SourceChanges>,
     /// Marks cannot say what has changed: everything has, or too much to look at each.
     pub(crate) everything: bool,
+    /// Marks cannot say what rows were when the mart was last computed, only which may have changed.
+    pub(crate) uncertain: bool,
 }
 
 /// The marks of one source.
@@ -39,12 +41,25 @@ pub(crate) struct Changes {
 pub(crate) struct SourceChanges {
     /// All that wait, ascending.
     pub(crate) ids: Vec<i64>,
-    /// Values before and after, of rows that changed in any column that the mart reads.
+    /// Values before, between and after, of rows that may have changed in any column that the mart reads.
     pub(crate) values: Vec<TextRow>,
+    /// Rows that are not what they were when the mart was last computed.
+    pub(crate) rows: Vec<RowChange>,
     /// Latest commit among them, microseconds since 1970 UTC.
     pub(crate) newest_us: Option<i64>,
     /// One of them says that everything has changed.
     whole: bool,
+    /// See [`Changes::uncertain`].
+    uncertain: bool,
+}
+
+/// A row as it was when the mart was last computed, and as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowChange {
+    /// `None` where it was not there.
+    pub(crate) before: Option<TextRow>,
+    /// `None` where it is gone.
+    pub(crate) now: Option<TextRow>,
 }
 
 impl Changes {
@@ -56,6 +71,7 @@ impl Changes {
             changes.everything |= rows.len() > MOST_MARKS;
             let found = SourceChanges::of(source, rows);
             changes.everything |= found.whole;
+            changes.uncertain |= found.uncertain;
             changes.sources.push(found);
         }
         Ok(changes)
@@ -71,16 +87,17 @@ impl Changes {
     }
 }
 
-/// Marks with whether their values are those of the row as it is now.
+/// Marks with whether their values are those of the row as it is now, and whether there is one.
 fn marks_query(source: &MartSource) -> String {
     let columns: Vec<_> = source.rule.columns.iter().map(|column| quote_identifier(column)).collect();
     let same: Vec<_> = columns.iter().map(|column| format!("m.{column} <=> r.{column}")).collect();
     let on: Vec<_> = source.key.iter().map(|key| format!("r.{0} = m.{0}", quote_identifier(key))).collect();
     let values: Vec<_> = columns.iter().map(|column| format!("m.{column}")).collect();
     format!(
-        "SELECT m.id, m.`whole`, m.done, m.source_commit_us, {}, {} FROM {} m LEFT JOIN {} r ON {} \
+        "SELECT m.id, m.`whole`, m.done, m.source_commit_us, {}, r.{} IS NOT NULL, {} FROM {} m LEFT JOIN {} r ON {} \
          WHERE m.done <> {FLAGGED} LIMIT {}",
         same.join(" AND "),
+        quote_identifier(&source.key[0]),
         values.join(", "),
         quote_identifier(&source.marks),
         quote_identifier(&source.replica),
@@ -89,20 +106,43 @@ fn marks_query(source: &MartSource) -> String {
     )
 }
 
-/// What the marks of one key say together.
-#[derive(Default)]
+/// A mark of some row.
+struct Mark {
+    id: i64,
+    /// It waits again.
+    again: bool,
+    /// Its values are those of the row as it is now.
+    same: bool,
+    values: TextRow,
+}
+
+/// What the marks of one key say together, in the order in which they were written.
 struct Row {
-    marks: usize,
-    differs: bool,
-    values: BTreeSet<TextRow>,
+    marks: Vec<Mark>,
+    /// It is there now.
+    exists: bool,
 }
 
 impl Row {
     /// An update leaves two marks, an insert and a delete one each. So a row whose marks are even in number and all
     /// equal to what it is now was the same when the mart was last computed. That holds because each refresh
     /// computes everything in one snapshot; after a rebuild it does not, and `done` is 2.
-    fn has_changed(&self) -> bool {
-        self.differs || self.marks % 2 == 1
+    fn may_have_changed(&self) -> bool {
+        self.marks.len() % 2 == 1 || self.marks.iter().any(|mark| mark.again || !mark.same)
+    }
+
+    /// What it was and what it is. It was there if that follows from what it is by the parity of its marks, and was
+    /// then what the first of them says.
+    fn change(&self) -> RowChange {
+        let existed = self.exists != (self.marks.len() % 2 == 1);
+        let values = |mark: Option<&Mark>, there| mark.filter(|_| there).map(|mark| mark.values.clone());
+        RowChange { before: values(self.marks.first(), existed), now: values(self.marks.last(), self.exists) }
+    }
+
+    /// The mart may have seen some of the marks, or somebody has written the row without one.
+    fn is_uncertain(&self) -> bool {
+        let unmarked = self.exists && self.marks.last().is_some_and(|mark| !mark.same);
+        unmarked || self.marks.iter().any(|mark| mark.again)
     }
 }
 
@@ -117,18 +157,33 @@ impl SourceChanges {
         let mut by_key: HashMap<TextRow, Row> = HashMap::new();
         for mut row in rows {
             let values = row.split_off(OWN_COLUMNS);
-            found.ids.extend(number::<i64>(row[0].as_ref()));
-            found.whole |= row[1].as_deref() != Some("0");
+            let Some(id) = number::<i64>(row[0].as_ref()) else { continue };
+            let is = |index: usize, value: &str| row[index].as_deref() == Some(value);
+            found.ids.push(id);
+            found.whole |= !is(1, "0");
             found.newest_us = found.newest_us.max(number(row[3].as_ref()));
-            let changed = by_key.entry(key.iter().map(|index| values[*index].clone()).collect()).or_default();
-            changed.marks += 1;
-            changed.differs |= row[2].as_deref() == Some(AGAIN) || row[4].as_deref() != Some("1");
-            changed.values.insert(values);
+            let key = key.iter().map(|index| values[*index].clone()).collect();
+            let exists = is(5, "1");
+            let of_key = by_key.entry(key).or_insert_with(|| Row { marks: Vec::new(), exists });
+            of_key.marks.push(Mark { id, again: is(2, AGAIN), same: is(4, "1"), values });
         }
         found.ids.sort_unstable();
-        let changed = by_key.into_values().filter(Row::has_changed);
-        found.values = changed.flat_map(|row| row.values).collect();
+        by_key.into_values().for_each(|row| found.add(row));
         found
+    }
+
+    fn add(&mut self, mut row: Row) {
+        row.marks.sort_unstable_by_key(|mark| mark.id);
+        if !row.may_have_changed() {
+            return;
+        }
+        self.uncertain |= row.is_uncertain();
+        let change = row.change();
+        if change.before != change.now {
+            self.rows.push(change);
+        }
+        let values: BTreeSet<_> = row.marks.into_iter().map(|mark| mark.values).collect();
+        self.values.extend(values);
     }
 }
 
@@ -221,18 +276,24 @@ mod tests {
         assert!(runs(&[]).is_empty());
     }
 
-    /// Marks of products as (key, name, whether that is its present name, done).
-    fn changed(marks: &[(&str, &str, bool, &str)]) -> Vec<String> {
+    /// Marks of products as (key, name, whether that is its present name, done); those of keys below 5 are there.
+    fn read(marks: &[(&str, &str, bool, &str)]) -> SourceChanges {
         let source =
             find("product_sales").unwrap().sources.iter().find(|source| source.replica == "products");
         let row = |(id, (key, name, same, done)): (usize, &(&str, &str, bool, &str))| {
             let id = id.to_string();
-            let own = [id.as_str(), "0", done, "5", if *same { "1" } else { "0" }, key, name, "9"];
+            let flag = |is: bool| if is { "1" } else { "0" };
+            let own = [id.as_str(), "0", done, "5", flag(*same), flag(*key < "5"), key, name, "9"];
             own.iter().map(|value| Some((*value).to_owned())).collect()
         };
         let found = SourceChanges::of(source.unwrap(), marks.iter().enumerate().map(row).collect());
         assert_eq!(found.ids.len(), marks.len());
-        let mut names: Vec<_> = found.values.into_iter().filter_map(|mut row| row.swap_remove(1)).collect();
+        found
+    }
+
+    fn changed(marks: &[(&str, &str, bool, &str)]) -> Vec<String> {
+        let mut names: Vec<_> =
+            read(marks).values.into_iter().filter_map(|mut row| row.swap_remove(1)).collect();
         names.sort();
         names
     }
@@ -243,11 +304,48 @@ mod tests {
         // Renamed; inserted; deleted; deleted and inserted again as it was, but after a rebuild.
         assert_eq!(changed(&[("1", "a", false, "0"), ("1", "b", true, "0")]), ["a", "b"]);
         assert_eq!(changed(&[("1", "a", true, "0")]), ["a"]);
-        assert_eq!(changed(&[("1", "a", false, "0")]), ["a"]);
+        assert_eq!(changed(&[("5", "a", false, "0")]), ["a"]);
         assert_eq!(changed(&[("1", "a", true, "2"), ("1", "a", true, "0")]), ["a"]);
         // There and back again.
         let back =
             [("1", "a", true, "0"), ("1", "b", false, "0"), ("1", "b", false, "0"), ("1", "a", true, "0")];
         assert_eq!(changed(&back), ["a", "b"]);
+    }
+
+    /// What each row was and is, by name.
+    fn rows(marks: &[(&str, &str, bool, &str)]) -> Vec<(Option<String>, Option<String>)> {
+        let name = |row: Option<TextRow>| row.and_then(|mut row| row.swap_remove(1));
+        let found = read(marks);
+        assert!(!found.uncertain);
+        found.rows.into_iter().map(|row| (name(row.before), name(row.now))).collect()
+    }
+
+    #[test]
+    fn what_a_row_was_follows_from_the_parity_of_its_marks() {
+        let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
+        // Inserted; inserted and renamed; renamed twice; deleted; renamed and deleted.
+        assert_eq!(rows(&[("1", "a", true, "0")]), [(None, a.clone())]);
+        assert_eq!(
+            rows(&[("1", "a", false, "0"), ("1", "a", false, "0"), ("1", "b", true, "0")]),
+            [(None, b.clone())]
+        );
+        let twice =
+            [("1", "a", false, "0"), ("1", "c", false, "0"), ("1", "c", false, "0"), ("1", "b", true, "0")];
+        assert_eq!(rows(&twice), [(a.clone(), b.clone())]);
+        assert_eq!(rows(&[("5", "a", false, "0")]), [(a.clone(), None)]);
+        assert_eq!(
+            rows(&[("5", "a", false, "0"), ("5", "b", false, "0"), ("5", "b", false, "0")]),
+            [(a.clone(), None)]
+        );
+        // Deleted and inserted otherwise; as it was; inserted and deleted.
+        assert_eq!(rows(&[("1", "a", false, "0"), ("1", "b", true, "0")]), [(a, b)]);
+        assert_eq!(rows(&[("1", "a", true, "0"), ("1", "a", true, "0")]), []);
+        assert_eq!(rows(&[("5", "a", false, "0"), ("5", "a", false, "0")]), []);
+    }
+
+    #[test]
+    fn marks_after_a_rebuild_and_rows_without_marks_are_uncertain() {
+        assert!(read(&[("1", "a", true, "2")]).uncertain);
+        assert!(read(&[("1", "a", false, "0"), ("1", "b", false, "0")]).uncertain);
     }
 }

@@ -126,7 +126,7 @@ async fn run(session: &mut Session, mart: &Mart) -> Result<Report> {
     let moving = groups::of(session, mart, &changes).await?;
     let expected = by_group(mart, session.rows(&mart.select(&Part::Whole)).await?)?;
     let actual = by_group(mart, session.rows(&format!("SELECT * FROM {}", mart.table())).await?)?;
-    report.tests = tests_of_data::run(session, mart, &Part::Whole, None, &moving).await?;
+    report.tests = tests_of_data::run(session, mart, &[Part::Whole], None, &moving).await?;
     session.commit().await?;
     report.moving = moving.len();
     report.compared = expected.len();

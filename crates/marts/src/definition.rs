@@ -7,7 +7,10 @@ use tidemart_change::TableName;
 use tidemart_mysql::{MarkRule, quote_identifier, quote_string, replica_name};
 use tidemart_pipeline::{Error, Result};
 
-use crate::month::Month;
+use crate::{
+    measures::{Measures, MeasuresToml, columns},
+    month::Month,
+};
 
 /// The place in a SELECT or a test where a restriction goes; a comment, so that the file is SQL as it stands.
 const RESTRICTION: &str = "/*{and}*/";
@@ -71,6 +74,8 @@ struct Toml {
     /// What the months are of, as select.sql calls it.
     month: String,
     narrow: Option<Narrow>,
+    /// What the columns are besides the key; without it a changed group is always computed anew.
+    measures: Option<MeasuresToml>,
     sources: Vec<SourceToml>,
     tests: Vec<TestToml>,
 }
@@ -99,6 +104,8 @@ struct SourceToml {
     table: String,
     key: Vec<String>,
     columns: Vec<String>,
+    /// The column whose values are the units of the mart's sums; none in a dimension.
+    unit: Option<String>,
     #[serde(default)]
     indexes: Vec<Vec<String>>,
 }
@@ -127,6 +134,10 @@ pub(crate) struct Mart {
     toml: Toml,
     pub(crate) sources: Vec<MartSource>,
     pub(crate) tests: Vec<DataTest>,
+    /// All columns, in the order of table.sql, which is that of select.sql.
+    pub(crate) columns: Vec<String>,
+    /// How changes are added to its rows.
+    pub(crate) measures: Option<Measures>,
     table: &'static str,
     select: &'static str,
 }
@@ -142,6 +153,8 @@ pub(crate) struct MartSource {
     pub(crate) marks: String,
     /// The key's columns.
     pub(crate) key: Vec<String>,
+    /// The column of the units, as an index among the rule's columns.
+    pub(crate) unit: Option<usize>,
     /// Columns of each secondary index that the mart needs.
     pub(crate) indexes: Vec<Vec<String>>,
     /// SELECT of the groups of changed rows; `{table}` stands for each source.
@@ -177,14 +190,24 @@ impl Mart {
             let sql = folder.file(&format!("tests/{}.sql", test.name))?;
             Ok::<_, String>(DataTest { name: test.name.clone(), pace: test.pace, sql })
         });
-        Ok(Self {
+        let (table, select) = (folder.file("table.sql")?, folder.file("select.sql")?);
+        let columns = columns(table);
+        let measures =
+            toml.measures.as_ref().map(|measures| Measures::read(measures, &toml.key, &columns, select));
+        let mart = Self {
             name: folder.name.to_owned(),
             sources: sources.collect::<std::result::Result<_, _>>().map_err(named)?,
             tests: tests.collect::<std::result::Result<_, _>>()?,
-            table: folder.file("table.sql")?,
-            select: folder.file("select.sql")?,
+            columns,
+            measures: measures.transpose().map_err(named)?,
+            table,
+            select,
             toml,
-        })
+        };
+        match mart.sources.iter().find(|source| source.unit.is_some() && !select.contains(&place(source))) {
+            Some(source) => Err(named(format!("select.sql lacks {}", place(source)))),
+            None => Ok(mart),
+        }
     }
 
     /// The mart's table, quoted.
@@ -205,6 +228,14 @@ impl Mart {
     /// The SELECT of everything or of a month; of the month for a narrow part, too.
     pub(crate) fn select(&self, part: &Part) -> String {
         self.select.replace(RESTRICTION, &self.month_condition(part))
+    }
+
+    /// The SELECT of everything, but with other rows in place of each source that has units.
+    pub(crate) fn select_from(&self, rows: impl Fn(&MartSource) -> String) -> String {
+        let with_units = self.sources.iter().filter(|source| source.unit.is_some());
+        with_units.fold(self.select(&Part::Whole), |sql, source| {
+            sql.replace(&place(source), &format!("({})", rows(source)))
+        })
     }
 
     /// For a narrow part: the SELECTs of the ids and of the bounds that [`Mart::select_narrow`] takes.
@@ -238,6 +269,26 @@ impl Mart {
                 let column = &self.toml.month;
                 let (from, to) = (month.first_day(), month.next().first_day());
                 format!("AND {column} >= '{from}' AND {column} < '{to}'")
+            }
+        }
+    }
+
+    /// A condition that two tables with the mart's columns have a row of the same group.
+    pub(crate) fn same_group(&self, one: &str, other: &str) -> String {
+        let same = |column: &String| format!("{one}.{0} = {other}.{0}", quote_identifier(column));
+        self.toml.key.iter().map(same).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Whether a group belongs to a part.
+    pub(crate) fn is_in(&self, group: &Group, part: &Part) -> bool {
+        let narrow = self.toml.narrow.as_ref();
+        let position = narrow.and_then(|narrow| self.toml.key.iter().position(|key| *key == narrow.column));
+        let value = position.and_then(|position| group.0.get(position));
+        match part {
+            Part::Whole => true,
+            Part::Month(month) => group.month() == Some(*month),
+            Part::Narrow(month, values) => {
+                group.month() == Some(*month) && value.is_some_and(|value| values.contains(value))
             }
         }
     }
@@ -287,23 +338,38 @@ impl MartSource {
         if source.key.iter().any(|column| !source.columns.contains(column)) {
             return Err(format!("the columns of {replica} lack its key"));
         }
+        let unit = source.unit.as_ref().map(|unit| {
+            let mut found = source.indexes.iter().chain([&source.key]).filter_map(|index| index.first());
+            let column = source.columns.iter().position(|column| column == unit);
+            column
+                .filter(|_| found.any(|first| first == unit))
+                .ok_or_else(|| format!("the unit of {replica} needs an index"))
+        });
         Ok(Self {
             marks: rule.table().map_err(|error| error.to_string())?,
             groups: folder.file(&format!("groups/{replica}.sql"))?,
             replica,
             rule,
             key: source.key.clone(),
+            unit: unit.transpose()?,
             indexes: source.indexes.clone(),
         })
     }
 }
 
 impl DataTest {
-    /// The test's SQL, on a part of the mart where it takes a restriction.
-    pub(crate) fn sql(&self, mart: &Mart, part: &Part) -> String {
-        let condition = format!("AND {}", mart.own_condition(part, &mart.table()));
-        self.sql.replace(RESTRICTION, &condition)
+    /// The test's SQL, on parts of the mart where it takes a restriction.
+    pub(crate) fn sql(&self, mart: &Mart, parts: &[Part]) -> String {
+        let table = mart.table();
+        let each: Vec<_> =
+            parts.iter().map(|part| format!("({})", mart.own_condition(part, &table))).collect();
+        self.sql.replace(RESTRICTION, &format!("AND ({})", each.join(" OR ")))
     }
+}
+
+/// The place in a SELECT where a source stands, marked by a comment that other rows can take the place of.
+fn place(source: &MartSource) -> String {
+    format!("/*{{{0}}}*/ {0}", source.replica)
 }
 
 impl Folder {
@@ -345,6 +411,11 @@ mod tests {
         for mart in all() {
             assert_eq!(mart.key()[0], "month", "{}", mart.name);
             assert!(mart.select.contains(RESTRICTION));
+            assert!(mart.columns.starts_with(mart.key()) && mart.measures.is_some());
+            // The outer SELECT names them all, in the same order.
+            let outer = mart.select.split("\nFROM").next().unwrap();
+            let named = outer.lines().filter_map(|line| line.trim_end_matches(',').rsplit_once(" AS "));
+            assert_eq!(named.map(|(_, name)| name).collect::<Vec<_>>(), mart.columns);
             for test in &mart.tests {
                 assert_eq!(test.pace == Pace::Refresh, test.sql.contains(RESTRICTION), "{}", test.name);
             }
@@ -392,6 +463,14 @@ mod tests {
             mart.own_condition(&parts[1], "m"),
             "m.`month` = '2026-02-01' AND m.`product_name` IN ('y')"
         );
+    }
+
+    #[test]
+    fn other_rows_take_the_place_of_the_sources_with_units() {
+        let sql = find("user_sales").unwrap().select_from(|source| format!("SELECT {}", source.replica));
+        assert!(sql.contains("FROM (SELECT orders) o\n    JOIN (SELECT users) u ON"), "{sql}");
+        let sql = find("product_sales").unwrap().select_from(|_| "x".to_owned());
+        assert!(sql.contains("FROM (x) d\n    JOIN (x) o ON") && sql.contains("JOIN products p ON"), "{sql}");
     }
 
     #[test]

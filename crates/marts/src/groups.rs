@@ -12,70 +12,65 @@ use tidemart_pipeline::Result;
 use crate::{
     changes::Changes,
     definition::{Group, Mart, MartSource},
-    session::{Session, tuples},
+    session::{Session, identifiers},
 };
-
-/// Rows in one INSERT.
-const ROWS_PER_STATEMENT: usize = 500;
 
 /// Makes the session's tables of changed values, empty. Ends a transaction.
 pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
     for source in &mart.sources {
         let table = touched(mart, source);
-        session.run(&format!("DROP TEMPORARY TABLE IF EXISTS {table}")).await?;
-        let columns: Vec<_> = source.rule.columns.iter().map(|column| quote_identifier(column)).collect();
-        // Not LIKE: MariaDB then refuses the indexes, for the default of a column that is not wanted here.
-        let (columns, marks) = (columns.join(", "), quote_identifier(&source.marks));
-        session
-            .run(&format!("CREATE TEMPORARY TABLE {table} AS SELECT {columns} FROM {marks} LIMIT 0"))
-            .await?;
+        session.temporary(&table, &source.marks, &source.rule.columns).await?;
         for columns in source.indexes.iter().chain([&source.key]) {
-            let list: Vec<_> = columns.iter().map(|column| quote_identifier(column)).collect();
-            session.run(&format!("ALTER TABLE {table} ADD INDEX ({})", list.join(", "))).await?;
+            session.run(&format!("ALTER TABLE {table} ADD INDEX ({})", identifiers(columns))).await?;
         }
-    }
-    Ok(())
-}
-
-/// Empties them. Ends a transaction.
-pub(crate) async fn clear(session: &mut Session, mart: &Mart) -> Result<()> {
-    for source in &mart.sources {
-        session.run(&format!("TRUNCATE TABLE {}", touched(mart, source))).await?;
     }
     Ok(())
 }
 
 /// The groups of these changes, in the snapshot in which the changes were read.
 pub(crate) async fn of(session: &mut Session, mart: &Mart, changes: &Changes) -> Result<BTreeSet<Group>> {
+    of_sources(session, mart, changes, |_| true).await
+}
+
+/// Only those of rows of which a dimension has changed: a source whose changes are not counted by units. All rows that
+/// a changed one of a dimension is or was joined with, changed or not, belong or belonged to one of these groups.
+pub(crate) async fn of_dimensions(
+    session: &mut Session,
+    mart: &Mart,
+    changes: &Changes,
+) -> Result<BTreeSet<Group>> {
+    of_sources(session, mart, changes, |source| source.unit.is_none()).await
+}
+
+/// The groups of the combinations in which a source of these has changed.
+async fn of_sources(
+    session: &mut Session,
+    mart: &Mart,
+    changes: &Changes,
+    wanted: impl Fn(&MartSource) -> bool,
+) -> Result<BTreeSet<Group>> {
+    let has_wanted = |indexes: &[usize]| indexes.iter().any(|index| wanted(&mart.sources[*index]));
     let mut changed = Vec::new();
     for (index, (source, found)) in mart.sources.iter().zip(&changes.sources).enumerate() {
         if !found.values.is_empty() {
-            fill(session, mart, source, &found.values).await?;
-            changed.push(index);
+            changed.push((index, source, &found.values));
         }
     }
     let mut groups = BTreeSet::new();
-    for combination in combinations(&changed) {
+    let indexes: Vec<_> = changed.iter().map(|(index, ..)| *index).collect();
+    if !has_wanted(&indexes) {
+        return Ok(groups);
+    }
+    for (_, source, values) in changed {
+        session.refill(&touched(mart, source), &source.rule.columns, values).await?;
+    }
+    for combination in combinations(&indexes).into_iter().filter(|combination| has_wanted(combination)) {
         let rows = session.rows(&query(mart, &combination)).await?;
         // A group without a name has no row in a mart.
         let group = |row: Vec<Option<String>>| row.into_iter().collect::<Option<Vec<_>>>().map(Group);
         groups.extend(rows.into_iter().filter_map(group));
     }
     Ok(groups)
-}
-
-async fn fill(
-    session: &mut Session,
-    mart: &Mart,
-    source: &MartSource,
-    values: &[Vec<Option<String>>],
-) -> Result<()> {
-    let columns: Vec<_> = source.rule.columns.iter().map(|column| quote_identifier(column)).collect();
-    let head = format!("INSERT INTO {} ({}) VALUES ", touched(mart, source), columns.join(", "));
-    for rows in values.chunks(ROWS_PER_STATEMENT) {
-        session.run(&format!("{head}{}", tuples(rows.iter().map(Vec::as_slice)))).await?;
-    }
-    Ok(())
 }
 
 /// The SELECT that begins with the first of the changed sources: its join order is from there on.

@@ -4,14 +4,19 @@
 //! that the SELECT reads and how a changed row maps to groups. The folders are compiled in.
 //!
 //! The consumer marks, in the transaction of the rows, what it changes ([`mark_rules`]). A [`refresh`] reads the
-//! marks and computes the groups that they map to in one snapshot, then replaces those groups and deletes exactly
-//! these marks in one transaction: after it the mart is what the SELECT says of that snapshot, all groups included.
+//! marks and computes in one snapshot by how much they change the mart, then adds that and deletes exactly these marks
+//! in one transaction: after it the mart is what the SELECT says of that snapshot, all groups included. Where a
+//! difference does not follow from the marks, the groups that they map to are computed anew.
 //! A [`rebuild`] computes everything, or a month, beside the mart and swaps it in while refreshes go on.
 
+mod add;
 mod changes;
 mod check;
 mod definition;
+mod deltas;
+mod exact;
 mod groups;
+mod measures;
 mod month;
 mod rebuild;
 mod refresh;

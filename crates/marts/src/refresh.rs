@@ -1,21 +1,27 @@
 //! The refresh: from marks to groups to rows.
 //!
-//! 1. In one snapshot (REPEATABLE READ): read the marks that wait, map them to groups over the rows as they are and
-//!    the marked values, compute those groups.
-//! 2. In one transaction (READ COMMITTED): replace the groups, delete exactly those marks, record it.
+//! 1. In one snapshot (REPEATABLE READ): read the marks that wait; compute by how much the groups change for the units
+//!    of the changed rows. Groups for which that does not follow from the marks are mapped and computed anew: where a
+//!    dimension has changed those of its rows, after a rebuild all.
+//! 2. In one transaction (READ COMMITTED): replace these groups, add to the others, delete exactly those marks, record
+//!    it. Where the result is impossible the mart was broken by somebody: roll back, compute all of it.
 //!
 //! Reading and computing in one snapshot makes the mart, after each refresh, equal to its SELECT in that snapshot.
 //! Writing in another transaction keeps its locks short, and READ COMMITTED keeps them off the gaps into which the
 //! consumer inserts marks. Nobody changes the mart in between: a named lock is held throughout.
 
+use std::{collections::BTreeSet, time::Instant};
+
 use serde::Serialize;
 use tidemart_mysql::Config;
 use tidemart_pipeline::{Error, Result};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
+    add,
     changes::{self, Changes, Fate},
-    definition::{Mart, Part, find},
+    definition::{Group, Mart, Part, find},
+    deltas::{self, Deltas},
     groups,
     session::{Lock, Session, TextRow, number, of_mart},
     sources,
@@ -40,7 +46,9 @@ pub struct Refreshed {
     pub whole: bool,
     /// Marks that were worked off.
     pub marks: u64,
-    /// Groups that they mapped to.
+    /// Units (users, orders) whose difference was added; 0 where marks do not tell differences.
+    pub units: u64,
+    /// Groups to which something was added, or that were computed anew.
     pub groups: u64,
     /// Rows of the mart that changed.
     pub changed_rows: u64,
@@ -73,9 +81,13 @@ pub(crate) struct Refresher {
 /// What was computed in the snapshot.
 struct Computed {
     changes: Changes,
+    /// Parts that are replaced by these rows.
     parts: Vec<Part>,
-    groups: usize,
     rows: Vec<TextRow>,
+    /// How many groups of the parts have changed.
+    groups: usize,
+    /// What is added elsewhere.
+    deltas: Deltas,
 }
 
 impl Refresher {
@@ -121,6 +133,8 @@ pub(crate) async fn open(config: &Config, mart: &Mart) -> Result<std::result::Re
     }
     stage::prepare(&mut session, mart).await?;
     groups::prepare(&mut session, mart).await?;
+    deltas::prepare(&mut session, mart).await?;
+    add::prepare(&mut session, mart).await?;
     Ok(Ok(session))
 }
 
@@ -129,6 +143,7 @@ fn waiting(mart: &Mart, reason: String) -> Refreshed {
 }
 
 async fn refresh_in(session: &mut Session, mart: &Mart, wait_s: u32) -> Result<Option<Refreshed>> {
+    let begun = Instant::now();
     let outlook = state::outlook(session, mart).await?;
     if outlook.built && !outlook.pending && !outlook.abandoned {
         return Ok(Some(Refreshed { mart: mart.name.clone(), ..Refreshed::default() }));
@@ -144,23 +159,52 @@ async fn refresh_in(session: &mut Session, mart: &Mart, wait_s: u32) -> Result<O
     };
     session.unlock(Lock::Refresh, &mart.name).await?;
     refreshed.failed = tests_of_data::after_refresh(session, mart, &parts).await?;
+    let Refreshed { marks, units, groups, changed_rows, .. } = refreshed;
+    let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    debug!(mart = mart.name, marks, units, groups, changed_rows, elapsed_ms, "mart refreshed");
     Ok(Some(refreshed))
 }
 
-/// Refreshes the groups that marks map to; everything where marks cannot say.
+/// Refreshes what the marks have changed; everything where they cannot say.
 async fn some(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(Refreshed, Vec<Part>)> {
-    groups::clear(session, mart).await?;
-    stage::clear(session, mart).await?;
     session.snapshot().await?;
     let computed = compute(session, mart).await?;
     session.commit().await?;
     let Some(computed) = computed else { return whole(session, mart, outlook).await };
-    stage::fill(session, mart, &computed.rows).await?;
     session.begin().await?;
-    let swapped = match computed.parts.is_empty() {
-        true => Swapped::default(),
-        false => stage::swap(session, mart, &computed.parts).await?,
+    let Some(swapped) = write(session, mart, outlook, &computed).await? else {
+        session.rollback().await?;
+        warn!(mart = mart.name, "the mart does not agree with its marks; it is computed as a whole");
+        return whole(session, mart, outlook).await;
     };
+    session.commit().await?;
+    let refreshed = Refreshed {
+        mart: mart.name.clone(),
+        marks: computed.changes.count() as u64,
+        units: computed.deltas.units as u64,
+        groups: (computed.groups + computed.deltas.groups.len()) as u64,
+        changed_rows: swapped.rows(),
+        ..Refreshed::default()
+    };
+    let added = mart.parts(computed.deltas.groups.keys());
+    Ok((refreshed, computed.parts.into_iter().chain(added).collect()))
+}
+
+/// Writes what was computed and settles its marks; `None` where the mart cannot have been what they say.
+async fn write(
+    session: &mut Session,
+    mart: &Mart,
+    outlook: Outlook,
+    computed: &Computed,
+) -> Result<Option<Swapped>> {
+    if !computed.parts.is_empty() {
+        stage::fill(session, mart, &computed.rows).await?;
+    }
+    let mut swapped = stage::swap(session, mart, &computed.parts).await?;
+    if let Some(measures) = &mart.measures {
+        let Some(added) = add::add(session, mart, measures, &computed.deltas).await? else { return Ok(None) };
+        swapped.include(added);
+    }
     for (source, found) in mart.sources.iter().zip(&computed.changes.sources) {
         changes::settle(session, source, &found.ids, seen(outlook)).await?;
     }
@@ -169,16 +213,7 @@ async fn some(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(R
     if outlook.abandoned {
         forget_abandoned(session, mart).await?;
     }
-    session.commit().await?;
-    let refreshed = Refreshed {
-        mart: mart.name.clone(),
-        marks: computed.changes.count() as u64,
-        groups: computed.groups as u64,
-        changed_rows: swapped.rows(),
-        ..Refreshed::default()
-    };
-    debug!(mart = mart.name, ?swapped, marks = refreshed.marks, groups = refreshed.groups, "mart refreshed");
-    Ok((refreshed, computed.parts))
+    Ok(Some(swapped))
 }
 
 /// Everything that belongs into the snapshot; `None` where the whole mart is to be computed.
@@ -187,16 +222,36 @@ async fn compute(session: &mut Session, mart: &Mart) -> Result<Option<Computed>>
     if changes.everything {
         return Ok(None);
     }
-    let groups = groups::of(session, mart, &changes).await?;
+    let measures = mart.measures.as_ref().filter(|_| !changes.uncertain);
+    let groups = match measures {
+        Some(_) => groups::of_dimensions(session, mart, &changes).await?,
+        None => groups::of(session, mart, &changes).await?,
+    };
     if groups.len() > MOST_GROUPS {
         return Ok(None);
     }
-    let parts = mart.parts(&groups);
+    let (parts, rows) = anew(session, mart, &groups).await?;
+    let mut deltas = match measures {
+        Some(measures) => deltas::of(session, mart, measures, &changes).await?,
+        None => Deltas::default(),
+    };
+    // What has changed in these parts is in their rows already.
+    deltas.groups.retain(|group, _| !parts.iter().any(|part| mart.is_in(group, part)));
+    Ok(Some(Computed { changes, parts, rows, groups: groups.len(), deltas }))
+}
+
+/// The parts that hold these groups, and their rows.
+async fn anew(
+    session: &mut Session,
+    mart: &Mart,
+    groups: &BTreeSet<Group>,
+) -> Result<(Vec<Part>, Vec<TextRow>)> {
+    let parts = mart.parts(groups);
     let mut rows = Vec::new();
     for part in &parts {
         rows.extend(select(session, mart, part).await?);
     }
-    Ok(Some(Computed { changes, parts, groups: groups.len(), rows }))
+    Ok((parts, rows))
 }
 
 /// The rows of a part.
@@ -235,6 +290,7 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
         forget_abandoned(session, mart).await?;
     }
     session.commit().await?;
+    stage::clear(session, mart).await?;
     info!(mart = mart.name, rows = swapped.rows(), "mart computed as a whole");
     let refreshed = Refreshed {
         mart: mart.name.clone(),

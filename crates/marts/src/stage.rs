@@ -10,11 +10,8 @@ use tidemart_pipeline::Result;
 
 use crate::{
     definition::{Mart, Part},
-    session::{Session, TextRow, tuples},
+    session::{Session, TextRow},
 };
-
-/// Rows in one INSERT.
-const ROWS_PER_STATEMENT: usize = 500;
 
 /// How the mart changed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +24,12 @@ pub(crate) struct Swapped {
 impl Swapped {
     pub(crate) fn rows(self) -> u64 {
         self.inserted + self.updated + self.deleted
+    }
+
+    pub(crate) fn include(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
     }
 }
 
@@ -47,53 +50,57 @@ pub(crate) async fn compute(session: &mut Session, mart: &Mart, part: &Part) -> 
     session.run_long(&format!("INSERT INTO {} {}", name(mart), mart.select(part))).await
 }
 
-/// Fills the stage with rows that were computed elsewhere.
+/// Fills the stage with rows that were computed elsewhere, and no others.
 pub(crate) async fn fill(session: &mut Session, mart: &Mart, rows: &[TextRow]) -> Result<()> {
-    let head = format!("INSERT INTO {} VALUES ", name(mart));
-    for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        session.run(&format!("{head}{}", tuples(rows.iter().map(Vec::as_slice)))).await?;
-    }
-    Ok(())
+    session.refill(&name(mart), &mart.columns, rows).await
 }
 
 /// Makes these parts of the mart what the stage holds. Belongs into a transaction.
 pub(crate) async fn swap(session: &mut Session, mart: &Mart, parts: &[Part]) -> Result<Swapped> {
-    let columns = columns(session, mart).await?;
+    if parts.is_empty() {
+        return Ok(Swapped::default());
+    }
     let (table, stage) = (mart.table(), name(mart));
-    let quoted_key: Vec<_> = mart.key().iter().map(|column| quote_identifier(column)).collect();
-    let on: Vec<_> = quoted_key.iter().map(|column| format!("s.{column} = m.{column}")).collect();
-    let (on, first) = (on.join(" AND "), &quoted_key[0]);
+    let (on, first) = (mart.same_group("s", "m"), quote_identifier(&mart.key()[0]));
     let scope: Vec<_> = parts.iter().map(|part| format!("({})", mart.own_condition(part, "m"))).collect();
-    let others: Vec<_> = columns.iter().filter(|column| !quoted_key.contains(column)).collect();
-    let assign: Vec<_> = others.iter().map(|column| format!("m.{column} = s.{column}")).collect();
-    let same: Vec<_> = others.iter().map(|column| format!("m.{column} <=> s.{column}")).collect();
     let deleted = session
         .run(&format!(
             "DELETE m FROM {table} m LEFT JOIN {stage} s ON {on} WHERE s.{first} IS NULL AND ({})",
             scope.join(" OR ")
         ))
         .await?;
-    // Affected rows count found ones, so those that are equal must not be found.
-    let updated = session
-        .run(&format!(
-            "UPDATE {table} m JOIN {stage} s ON {on} SET {} WHERE NOT ({})",
-            assign.join(", "),
-            same.join(" AND ")
-        ))
-        .await?;
-    let inserted = session
-        .run(&format!(
-            "INSERT INTO {table} SELECT s.* FROM {stage} s LEFT JOIN {table} m ON {on} WHERE m.{first} IS NULL"
-        ))
-        .await?;
+    let updated = update(session, mart, &stage).await?;
+    let inserted = insert(session, mart, &stage).await?;
     Ok(Swapped { inserted, updated, deleted })
 }
 
-/// The mart's columns, quoted, in the order of its table, which is that of its SELECT.
-async fn columns(session: &mut Session, mart: &Mart) -> Result<Vec<String>> {
-    let rows = session.rows(&format!("SHOW COLUMNS FROM {}", mart.table())).await?;
-    let name = |row: TextRow| row.into_iter().next().flatten().map(|name| quote_identifier(&name));
-    Ok(rows.into_iter().filter_map(name).collect())
+/// Makes rows of the mart what those of the same group in a temporary table are.
+pub(crate) async fn update(session: &mut Session, mart: &Mart, from: &str) -> Result<u64> {
+    let others = mart.columns.iter().filter(|column| !mart.key().contains(column));
+    let others: Vec<_> = others.map(|column| quote_identifier(column)).collect();
+    let assign: Vec<_> = others.iter().map(|column| format!("m.{column} = s.{column}")).collect();
+    let same: Vec<_> = others.iter().map(|column| format!("m.{column} <=> s.{column}")).collect();
+    // Affected rows count found ones, so those that are equal must not be found.
+    session
+        .run(&format!(
+            "UPDATE {from} s STRAIGHT_JOIN {} m ON {} SET {} WHERE NOT ({})",
+            mart.table(),
+            mart.same_group("s", "m"),
+            assign.join(", "),
+            same.join(" AND ")
+        ))
+        .await
+}
+
+/// Adds the rows of a temporary table whose group the mart does not have.
+pub(crate) async fn insert(session: &mut Session, mart: &Mart, from: &str) -> Result<u64> {
+    let (table, on) = (mart.table(), mart.same_group("s", "m"));
+    let first = quote_identifier(&mart.key()[0]);
+    session
+        .run(&format!(
+            "INSERT INTO {table} SELECT s.* FROM {from} s LEFT JOIN {table} m ON {on} WHERE m.{first} IS NULL"
+        ))
+        .await
 }
 
 fn name(mart: &Mart) -> String {

@@ -3,7 +3,8 @@
 use mysql_async::Conn;
 use serde::Serialize;
 use tidemart_mysql::{quote_identifier, quote_string};
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Error, Result};
+use tracing::warn;
 
 use crate::{
     changes,
@@ -55,6 +56,8 @@ pub async fn status(conn: &mut Conn) -> Result<Vec<MartStatus>> {
 }
 
 const STATE: &str = "tidemart_marts";
+/// Seconds to wait for a refresh of a mart whose table is to be made.
+const LOCK_WAIT_S: u32 = 60;
 
 fn status_query(mart: &Mart, tables: &[String]) -> String {
     let there = mart.sources.iter().filter(|source| tables.contains(&source.marks));
@@ -105,12 +108,42 @@ pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
         session.run(include_str!("sql/state.sql")).await?;
     }
     session.run(&format!("INSERT IGNORE INTO {STATE} (mart) VALUES ({})", quote_string(&mart.name))).await?;
-    if !sources::exists(session, &mart.name).await? {
+    match columns(session, mart).await? {
+        columns if columns == mart.columns => Ok(()),
+        _ => create(session, mart).await,
+    }
+}
+
+/// Makes the table where there is none, and in the place of one with other columns: of an older version of the mart.
+async fn create(session: &mut Session, mart: &Mart) -> Result<()> {
+    // Only under the lock: another process may just have made it, or even computed it.
+    if !session.lock(Lock::Refresh, &mart.name, LOCK_WAIT_S).await? {
+        return Err(Error::transient("its table is to be made, but another process holds the mart"));
+    }
+    let found = columns(session, mart).await?;
+    if found != mart.columns {
         // In this order: a table that is new must never count as computed.
         update(session, mart, "built = FALSE").await?;
+        if !found.is_empty() {
+            warn!(
+                mart = mart.name,
+                "its table has other columns than the mart by now; it is made and computed anew"
+            );
+            session.run(&format!("DROP TABLE {}", mart.table())).await?;
+        }
         session.run(&mart.ddl(session.dialect)).await?;
     }
-    Ok(())
+    session.unlock(Lock::Refresh, &mart.name).await
+}
+
+/// The columns that the mart's table has, in their order; none where there is no table.
+async fn columns(session: &mut Session, mart: &Mart) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT column_name FROM information_schema.columns \
+         WHERE table_schema = DATABASE() AND table_name = {} ORDER BY ordinal_position",
+        quote_string(&mart.name)
+    );
+    Ok(session.rows(&sql).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }
 
 /// Looks at what there is to do; needs every source's table of marks.

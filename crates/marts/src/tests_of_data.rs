@@ -31,26 +31,24 @@ pub struct TestResult {
 /// The tests of each refresh, on the parts that it has replaced. What fails is logged and stands in the mart's state
 /// until the tests of everything are run again.
 pub(crate) async fn after_refresh(session: &mut Session, mart: &Mart, parts: &[Part]) -> Result<Vec<String>> {
-    let mut failed = Vec::new();
-    for part in parts {
-        let results = run(session, mart, part, Some(Pace::Refresh), &BTreeSet::new()).await?;
-        failed.extend(results.into_iter().filter(|result| result.offending > 0));
+    if parts.is_empty() {
+        return Ok(Vec::new());
     }
+    let mut failed = run(session, mart, parts, Some(Pace::Refresh), &BTreeSet::new()).await?;
+    failed.retain(|result| result.offending > 0);
     record(session, mart, &failed, false).await?;
-    failed.dedup_by(|a, b| a.name == b.name);
     Ok(failed.into_iter().map(|result| result.name).collect())
 }
 
 /// Every test on everything, in a snapshot of its own; `None` while marks cannot say what is on the move.
 pub(crate) async fn whole(session: &mut Session, mart: &Mart) -> Result<Option<Vec<TestResult>>> {
-    groups::clear(session, mart).await?;
     session.snapshot().await?;
     let changes = Changes::read(session, mart).await?;
     let results = match changes.everything {
         true => None,
         false => {
             let moving = groups::of(session, mart, &changes).await?;
-            Some(run(session, mart, &Part::Whole, None, &moving).await?)
+            Some(run(session, mart, &[Part::Whole], None, &moving).await?)
         }
     };
     session.commit().await?;
@@ -66,13 +64,13 @@ pub(crate) async fn whole(session: &mut Session, mart: &Mart) -> Result<Option<V
 pub(crate) async fn run(
     session: &mut Session,
     mart: &Mart,
-    part: &Part,
+    parts: &[Part],
     pace: Option<Pace>,
     moving: &BTreeSet<Group>,
 ) -> Result<Vec<TestResult>> {
     let mut results = Vec::new();
     for test in mart.tests.iter().filter(|test| pace.is_none_or(|pace| pace == test.pace)) {
-        let rows = session.rows(&test.sql(mart, part)).await?.into_iter().map(group);
+        let rows = session.rows(&test.sql(mart, parts)).await?.into_iter().map(group);
         let rests = |row: &Group| !moving.iter().any(|group| group.0.starts_with(&row.0));
         let rows: Vec<_> = rows.filter(rests).collect();
         let examples = rows.iter().take(MOST_NAMED).map(ToString::to_string).collect();

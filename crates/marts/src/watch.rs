@@ -18,12 +18,12 @@ use crate::{
     tests_of_data,
 };
 
-/// Least time between two runs of the tests of everything.
-const BETWEEN_TESTS: Duration = Duration::from_secs(30);
-/// ... and so many times as long as they take, so that they cost a fiftieth of a core at most.
-const TEST_REST: u32 = 50;
+/// Least time between two runs of the tests of everything, and before the first: a start has enough to do.
+const BETWEEN_TESTS: Duration = Duration::from_secs(60);
+/// ... and so many times as long as they take, so that they cost a hundredth of a core at most.
+const TEST_REST: u32 = 100;
 /// A refresh is followed by a rest of so many times its own length, if that is longer than the interval: a mart costs
-/// a third of a core at most, however much changes.
+/// a third of a core at most, however much changes. Marks that gather meanwhile are worked off together.
 const REFRESH_REST: u32 = 2;
 /// Between two looks for sources that are not complete yet.
 const WAITING: Duration = Duration::from_millis(500);
@@ -78,6 +78,7 @@ async fn keep_fresh(config: &Config, mart: &'static Mart, interval: Duration) ->
 /// Runs the tests over another session, since they take longer than a refresh may wait.
 async fn keep_tested(config: &Config, mart: &'static Mart) -> Result<Infallible> {
     let mut backoff = Backoff::new();
+    sleep(BETWEEN_TESTS).await;
     loop {
         let begun = Instant::now();
         match test(config, mart).await.map_err(of_mart(&mart.name)) {

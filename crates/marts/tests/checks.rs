@@ -44,7 +44,8 @@ async fn a_group_that_is_changed_removed_or_made_up_is_named() {
                 ))
                 .await;
             target.execute(&format!("DELETE FROM {mart} WHERE {}", condition(mart, removed))).await;
-            let values = if mart == "user_sales" { "'x', 1, 1, NULL, 0" } else { "'x', 'y', 1, 1, 0, 0, 0" };
+            let values =
+                if mart == "user_sales" { "'x', 1, 1, NULL, 0, 0, 0" } else { "'x', 'y', 1, 1, 0, 0, 0" };
             target.execute(&format!("INSERT INTO {mart} VALUES ('2020-01-01', {values})")).await;
             let report = tidemart_marts::check(&target.config, mart).await.unwrap();
             let mut made_up = vec!["2020-01-01".to_owned(), "x".to_owned()];

@@ -161,6 +161,8 @@ impl Model {
         let row = |((month, loyalty), sum): (&(String, String), &Sum)| {
             let money = format!("{}.{:02}", sum.cents / 100, sum.cents % 100);
             let counts = [sum.orders.to_string(), sum.users.len().to_string(), average(sum), money];
+            let delivered = [sum.delivered, sum.days].map(|count| count.to_string());
+            let counts = counts.into_iter().chain(delivered);
             [month.clone(), loyalty.clone()].into_iter().chain(counts).collect()
         };
         groups.iter().map(row).collect()

@@ -76,7 +76,8 @@ async fn a_rebuild_that_is_killed_leaves_no_rest() {
         assert!(!tidemart_marts::check(&target.config, "user_sales").await.unwrap().is_equal());
         assert_eq!(target.status("user_sales").await.rebuilding, None);
         order(&mut feed, &mut model, 1).await;
-        target.refresh("user_sales").await;
+        // What it adds to is broken, so its tests may fail; it removes the registration none the less.
+        tidemart_marts::refresh(&target.config, "user_sales").await.unwrap();
         let left = target.rows("SELECT rebuilding FROM tidemart_marts WHERE mart = 'user_sales'").await;
         assert_eq!(left, [["NULL"]]);
         let tables = "SELECT COUNT(*) FROM information_schema.tables \

@@ -1,5 +1,5 @@
--- In the SQL that MySQL, MariaDB and Spark share. The comments with braces are where a restriction goes, and where
--- MySQL is told to keep to this order of tables for a few products.
+-- In the SQL that MySQL, MariaDB and Spark share. The comments with braces are where a restriction goes, where MySQL is
+-- told to keep to this order of tables for a few products, and which sources can be replaced by the rows of some orders.
 SELECT
     CAST(CONCAT(g.y, '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
     g.category_name AS category_name,
@@ -20,8 +20,8 @@ FROM (
         SUM(CASE WHEN o.status = 'Paid' THEN d.quantity ELSE 0 END) AS paid_quantity,
         SUM(CASE WHEN o.status = 'Completed' THEN d.quantity ELSE 0 END) AS completed_quantity,
         SUM(CASE WHEN o.status = 'Aborted' THEN d.quantity ELSE 0 END) AS aborted_quantity
-    FROM order_details d
-    JOIN orders o ON o.order_id = d.order_id
+    FROM /*{order_details}*/ order_details d
+    JOIN /*{orders}*/ orders o ON o.order_id = d.order_id
     JOIN products p ON p.product_id = d.product_id
     JOIN product_categories c ON c.category_id = p.category_id
     WHERE 1 = 1 /*{and}*/
