@@ -48,7 +48,7 @@ async fn every_key_that_differs_is_named_and_no_other() {
 async fn the_status_tells_what_runs_and_what_does_not() {
     let cycle = Cycle::new(Target::MySql).await;
     let mut workload = Workload::new(cycle.postgres().await, 6, 50).await;
-    let (capture, _consumer) = (cycle.start("capture", None), cycle.start("consumer", None));
+    let (capture, consumer) = (cycle.start("capture", None), cycle.start("consumer", None));
     workload.run(20).await;
     cycle.assert_equal().await;
     let output = cycle.run(&["status", "--json"]);
@@ -64,4 +64,8 @@ async fn the_status_tells_what_runs_and_what_does_not() {
     let output = cycle.run(&["status"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("capture: not running"), "{}", text(&output.stdout));
+    assert!(!text(&output.stdout).contains("consumer: not running"), "{}", text(&output.stdout));
+    assert!(consumer.stop().await.success());
+    let output = cycle.run(&["status"]);
+    assert!(text(&output.stdout).contains("consumer: not running"), "{}", text(&output.stdout));
 }

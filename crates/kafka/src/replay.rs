@@ -112,6 +112,14 @@ impl Replay {
         self.consumer.fetch_watermarks(topic, partition, limit).ok()
     }
 
+    /// How many members a consumer group has; one that was killed counts until its session times out.
+    pub(crate) fn members(&self, group: &str) -> Result<usize> {
+        let found = self.consumer.fetch_group_list(Some(group), self.timeout);
+        let found =
+            found.map_err(|cause| error::of(format!("cannot look at consumer group {group}"), cause))?;
+        Ok(found.groups().iter().map(|group| group.members().len()).sum())
+    }
+
     fn failed(&self, cause: KafkaError) -> Error {
         error::of(format!("cannot read topic {}", self.topic), cause)
     }

@@ -108,6 +108,22 @@ impl Watch {
         self.session = session;
         Ok(positions)
     }
+
+    /// Members of the consumer group; `None` before [`Watch::positions`] has found a capture.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub async fn consumers(&mut self) -> Result<Option<usize>> {
+        let Some(session) = self.session.take() else { return Ok(None) };
+        let group = self.config.group();
+        let (session, members) = blocking(move || {
+            let members = session.replay.members(&group);
+            Ok((session, members))
+        })
+        .await?;
+        self.session = Some(session);
+        members.map(Some)
+    }
 }
 
 impl Session {

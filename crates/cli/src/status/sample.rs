@@ -91,6 +91,8 @@ pub struct Table {
 /// The second hop.
 #[derive(Clone, Debug, Serialize)]
 pub struct Consumer {
+    /// Members of the consumer group; `None` where Kafka does not tell, or nothing is captured yet.
+    pub members: Option<usize>,
     /// Records applied; `None` for the first look.
     pub events_per_s: Option<f64>,
     /// Records that are published and not yet applied; `None` when the published ones are not known.
@@ -145,6 +147,9 @@ impl Status {
             .collect();
         if let Some(capture) = self.capture.known() {
             problems.extend(capture.problems());
+        }
+        if self.consumer.known().is_some_and(|consumer| consumer.members == Some(0)) {
+            problems.push("consumer: not running; run `tidemart consumer`".to_owned());
         }
         let failed = self.marts.known().into_iter().flatten();
         problems.extend(

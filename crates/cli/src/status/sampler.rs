@@ -44,7 +44,7 @@ struct Found {
     now: Instant,
     at_us: i64,
     postgres: Result<Lag, String>,
-    kafka: Result<Positions, String>,
+    kafka: Result<(Positions, Option<usize>), String>,
     mysql: Result<(Vec<CheckpointStatus>, Vec<Mart>), String>,
 }
 
@@ -72,7 +72,7 @@ impl Sampler {
     pub async fn sample(&mut self) -> Status {
         let (postgres, kafka, mysql) = tokio::join!(
             answer(self.postgres.lag()),
-            answer(self.kafka.positions()),
+            answer(look(&mut self.kafka)),
             answer(self.mysql.read()),
         );
         let now = Instant::now();
@@ -102,7 +102,7 @@ impl Sampler {
 
     fn capture(&mut self, found: &Found) -> Part<Capture> {
         let (lag, positions) = match (&found.postgres, &found.kafka) {
-            (Ok(lag), Ok(positions)) => (lag, positions),
+            (Ok(lag), Ok((positions, _))) => (lag, positions),
             (Err(problem), _) | (_, Err(problem)) => return Part::Unknown(problem.clone()),
         };
         let checkpoints = found.mysql.as_ref().map_or(&[][..], |(checkpoints, _)| checkpoints);
@@ -130,7 +130,7 @@ impl Sampler {
             Err(problem) => return Part::Unknown(problem.clone()),
         };
         let applied = checkpoints.iter().map(|row| row.checkpoint.sequence).sum();
-        let ends = found.kafka.as_ref().ok().map(|positions| ends(&self.prefix, positions));
+        let ends = found.kafka.as_ref().ok().map(|(positions, _)| ends(&self.prefix, positions));
         let behind = |row: &&CheckpointStatus| {
             ends.as_ref().is_some_and(|ends| {
                 ends.get(&row.partition).is_some_and(|end| *end > row.checkpoint.sequence)
@@ -139,6 +139,7 @@ impl Sampler {
         let oldest = checkpoints.iter().filter(behind).filter_map(|row| row.source_commit_us).min();
         let lag_events = ends.as_ref().map(|ends| ends.values().sum::<u64>().saturating_sub(applied));
         Part::Known(Consumer {
+            members: found.kafka.as_ref().ok().and_then(|(_, members)| *members),
             events_per_s: self.applied.of(found.now, applied),
             lag_events,
             lag_s: oldest.map_or(0.0, |commit_us| seconds_since(found.at_us, commit_us)),
@@ -157,6 +158,11 @@ impl Target {
         self.conn = Some(conn);
         Ok((checkpoints, marts.into_iter().map(Mart::from).collect()))
     }
+}
+
+async fn look(kafka: &mut Watch) -> tidemart_pipeline::Result<(Positions, Option<usize>)> {
+    let positions = kafka.positions().await?;
+    Ok((positions, kafka.consumers().await?))
 }
 
 /// Waits for a server, but not for ever; errors become texts.
