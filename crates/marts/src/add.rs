@@ -8,7 +8,7 @@ use crate::{
     deltas::Deltas,
     measures::Measures,
     session::Session,
-    stage::{self, Swapped},
+    stage::{self, BY_KEY, Swapped},
 };
 
 /// Makes the session's table of rows that change, empty. Ends a transaction.
@@ -37,8 +37,9 @@ pub(crate) async fn add(
     }
     let gone = format!("s.{} = 0", quote_identifier(measures.rows()));
     let (table, on) = (mart.table(), mart.same_group("s", "m"));
-    let deleted =
-        session.run(&format!("DELETE m FROM {sums} s STRAIGHT_JOIN {table} m ON {on} WHERE {gone}")).await?;
+    let deleted = session
+        .run(&format!("DELETE m FROM {sums} s STRAIGHT_JOIN {table} m {BY_KEY} ON {on} WHERE {gone}"))
+        .await?;
     session.run(&format!("DELETE s FROM {sums} s WHERE {gone}")).await?;
     let updated = stage::update(session, mart, &sums).await?;
     let inserted = stage::insert(session, mart, &sums).await?;
@@ -60,7 +61,9 @@ async fn sum_up(session: &mut Session, mart: &Mart, measures: &Measures, deltas:
     let added: Vec<_> =
         measures.sums.iter().map(|sum| format!("s.{0} = s.{0} + m.{0}", quote_identifier(sum))).collect();
     let (table, on) = (mart.table(), mart.same_group("s", "m"));
-    session.run(&format!("UPDATE {sums} s STRAIGHT_JOIN {table} m ON {on} SET {}", added.join(", "))).await?;
+    session
+        .run(&format!("UPDATE {sums} s STRAIGHT_JOIN {table} m {BY_KEY} ON {on} SET {}", added.join(", ")))
+        .await?;
     // In a statement of its own: an UPDATE of joined tables makes its assignments in no order.
     let derived: Vec<_> = measures
         .derived

@@ -18,7 +18,7 @@ use crate::{
     definition::{Group, Mart, MartSource},
     exact::Exact,
     measures::Measures,
-    session::{Session, TextRow},
+    session::{Session, TextRow, identifiers},
 };
 
 /// Units that are looked at together: what a server keeps for them in memory is bounded.
@@ -38,12 +38,14 @@ pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
     for source in &mart.sources {
         let Some(unit) = source.unit else { continue };
         let columns = &source.rule.columns;
-        session.temporary(&own("units", mart, source), &source.marks, &columns[unit..=unit]).await?;
-        session.temporary(&own("before", mart, source), &source.marks, columns).await?;
-        let changed = own("changed", mart, source);
+        let (units, changed) = (own("units", mart, source), own("changed", mart, source));
+        session.temporary(&units, &source.marks, &columns[unit..=unit]).await?;
         session.temporary(&changed, &source.marks, &source.key).await?;
-        let key = crate::session::identifiers(&source.key);
-        session.run(&format!("ALTER TABLE {changed} ADD INDEX ({key})")).await?;
+        session.temporary(&own("before", mart, source), &source.marks, columns).await?;
+        // Both are looked up by these: the server may join what each source has of the units in any order.
+        for (table, columns) in [(units, &columns[unit..=unit]), (changed, &source.key[..])] {
+            session.run(&format!("ALTER TABLE {table} ADD INDEX ({})", identifiers(columns))).await?;
+        }
     }
     Ok(())
 }

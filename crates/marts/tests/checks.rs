@@ -9,7 +9,7 @@ use crate::{
 };
 
 async fn filled(target: &Target) -> (Feed, Model) {
-    let mut model = Model::new(4);
+    let mut model = Model::new(5);
     let mut feed = Feed::complete(target).await;
     for _ in 0..30 {
         feed.apply_all(model.events(8)).await;

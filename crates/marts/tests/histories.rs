@@ -60,7 +60,7 @@ async fn random_history(target: &Target, seed: u64) {
 }
 
 /// After a last refresh the marts are what the model says, and no mark is left.
-async fn assert_settled(target: &Target, model: &Model) {
+pub(crate) async fn assert_settled(target: &Target, model: &Model) {
     target.refresh_all().await;
     for mart in MARTS {
         assert_eq!(target.mart(mart).await, model.mart(mart), "{mart}");
@@ -71,7 +71,7 @@ async fn assert_settled(target: &Target, model: &Model) {
     }
 }
 
-async fn drop_everything(target: &Target) {
+pub(crate) async fn drop_everything(target: &Target) {
     let tables =
         target.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()").await;
     for table in tables {

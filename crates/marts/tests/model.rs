@@ -12,7 +12,7 @@ const MONTHS: [&str; 3] = ["2026-01", "2026-02", "2026-03"];
 const LOYALTY: [&str; 3] = ["Basic", "Silver", "Gold"];
 const STATUS: [&str; 4] = ["Pending", "Paid", "Completed", "Aborted"];
 const CATEGORIES: usize = 0;
-const PRODUCTS: usize = 1;
+pub(crate) const PRODUCTS: usize = 1;
 pub(crate) const USERS: usize = 2;
 pub(crate) const ORDERS: usize = 3;
 pub(crate) const DETAILS: usize = 4;
@@ -45,11 +45,13 @@ impl Model {
         let key = self.random.random_range(1..=KEYS[table]);
         let there = self.tables[table].get(&key).cloned();
         match (there, self.random.random_range(0..10)) {
+            (Some(_), 0) if table == USERS => self.erase(key),
             (Some(_), 0..2) => vec![self.delete(table, key)],
             // Deleted and there again, as it was.
             (Some(row), 2) => vec![self.delete(table, key), self.put(table, Op::Create, row)],
             // Written without a change of what the marts read.
             (Some(row), 3..5) => vec![self.put(table, Op::Update, row)],
+            (Some(row), 5) => vec![self.part(table, row)],
             (Some(_), _) => {
                 let row = self.row(table, key);
                 vec![self.put(table, Op::Update, row)]
@@ -59,6 +61,35 @@ impl Model {
                 vec![self.put(table, Op::Create, row)]
             }
         }
+    }
+
+    /// A user goes, with all that is of the user.
+    pub(crate) fn erase(&mut self, user: i64) -> Vec<(usize, Event)> {
+        let of = |table: usize, column: usize, key: i64| {
+            let rows = self.tables[table].iter();
+            rows.filter(|(_, row)| row[column].as_deref() == Some(&*key.to_string()))
+                .map(|(key, _)| *key)
+                .collect()
+        };
+        let orders: Vec<i64> = of(ORDERS, 1, user);
+        let details: Vec<i64> =
+            orders.iter().flat_map(|order| -> Vec<i64> { of(DETAILS, 1, *order) }).collect();
+        let gone =
+            details.into_iter().map(|key| (DETAILS, key)).chain(orders.into_iter().map(|key| (ORDERS, key)));
+        let gone: Vec<_> = gone.chain([(USERS, user)]).collect();
+        gone.into_iter().map(|(table, key)| self.delete(table, key)).collect()
+    }
+
+    /// An update that has some columns only; of an order not its dates, which belong together.
+    fn part(&mut self, table: usize, mut row: Texts) -> (usize, Event) {
+        let key = row[0].as_ref().unwrap().parse().unwrap();
+        let other = self.row(table, key);
+        let dates = |column: usize| table == ORDERS && (column == 2 || column == 5);
+        let given: Vec<_> =
+            (1..row.len()).filter(|column| !dates(*column) && self.random.random_bool(0.4)).collect();
+        given.iter().for_each(|column| row[*column].clone_from(&other[*column]));
+        self.tables[table].insert(key, row.clone());
+        (table, Event::Partial(row, given))
     }
 
     pub(crate) fn put(&mut self, table: usize, op: Op, row: Texts) -> (usize, Event) {

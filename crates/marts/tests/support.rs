@@ -174,6 +174,8 @@ fn schema(table: &str, columns: Vec<(&str, ColumnType)>) -> TableSchema {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Upsert(Op, Vec<Option<String>>),
+    /// An update that has the key and only these columns of the row; the others are what they were.
+    Partial(Vec<Option<String>>, Vec<usize>),
     Delete(i64),
     Mark(Mark),
 }
@@ -257,7 +259,7 @@ pub(crate) fn split(events: Vec<(usize, Event)>) -> Vec<Vec<(usize, Event)>> {
     let mut lanes = vec![Vec::new(); LANES];
     for (table, event) in events {
         let key: i64 = match &event {
-            Event::Upsert(_, row) => row[0].as_ref().unwrap().parse().unwrap(),
+            Event::Upsert(_, row) | Event::Partial(row, _) => row[0].as_ref().unwrap().parse().unwrap(),
             Event::Delete(key) => *key,
             Event::Mark(_) => panic!("a mark belongs to every lane"),
         };
@@ -281,6 +283,9 @@ fn record(schema: &Arc<TableSchema>, event: Event, sequence: &mut u64, commit_ti
     };
     let payload = match event {
         Event::Upsert(op, row) => Payload::Upsert { op, row: build(&row), commit_time_ms },
+        Event::Partial(row, given) => {
+            Payload::Upsert { op: Op::Update, row: partial(&row, &given), commit_time_ms }
+        }
         Event::Delete(key) => {
             let mut row = vec![None; schema.columns.len()];
             row[0] = Some(key.to_string());
@@ -289,6 +294,18 @@ fn record(schema: &Arc<TableSchema>, event: Event, sequence: &mut u64, commit_ti
         Event::Mark(mark) => Payload::Mark(mark),
     };
     Record { offset: *sequence as i64, stamp, schema: Arc::clone(schema), payload }
+}
+
+fn partial(values: &[Option<String>], given: &[usize]) -> tidemart_change::Row {
+    let mut builder = RowBuilder::default();
+    for (column, value) in values.iter().enumerate() {
+        builder.push(match value {
+            _ if column != 0 && !given.contains(&column) => Value::Absent,
+            Some(text) => Value::Text(text.as_bytes()),
+            None => Value::Null,
+        });
+    }
+    builder.finish()
 }
 
 fn build(values: &[Option<String>]) -> tidemart_change::Row {
