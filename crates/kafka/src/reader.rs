@@ -14,13 +14,16 @@ mod pending;
 mod place;
 mod worker;
 
-use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle};
+use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tidemart_change::{ApplyBatch, Checkpoint, TopicPartition};
 use tidemart_pipeline::{Error, Next, Result, Source};
 
 use self::handover::Handover;
 use crate::{Config, client::blocking};
+
+/// How long saying goodbye to the group may take: without brokers librdkafka would wait for ever.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Reads the partitions that the group gives to this member. Joins the group with the first [`Source::scope`].
 #[derive(Debug)]
@@ -88,9 +91,9 @@ impl Source for Reader {
     async fn stop(&mut self) {
         self.handover.stop();
         let Some(worker) = self.worker.take() else { return };
-        // A thread that panicked has said so already.
+        // A thread that panicked has said so already. One whose brokers are away waits for them: it is left behind.
         let ended = blocking(move || worker.join().map_err(|_| Error::fatal("the reader's thread panicked")));
-        drop(ended.await);
+        drop(tokio::time::timeout(GOODBYE, ended).await);
     }
 }
 

@@ -3,11 +3,14 @@ use std::sync::Arc;
 use rdkafka::producer::Producer;
 use tidemart_change::{Checkpoint, TableSchema, TopicPartition};
 use tidemart_kafka::{Config, Reader, topics};
+use tidemart_local::testing;
 use tidemart_pipeline::{Destination, Kind, Next, Source};
 
 use crate::{
     foreign,
-    support::{Checkpoints, config, declared, ids, inserts, read, read_with_holds, sequences, within},
+    support::{
+        Checkpoints, config, config_of, declared, ids, inserts, read, read_with_holds, sequences, within,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,4 +219,18 @@ async fn a_member_that_comes_again_under_its_name_has_its_partitions_at_once() {
     });
     let error = error.await;
     assert!(error.kind() == Kind::Fatal && error.to_string().contains("kafka.consumer.instance"), "{error}");
+}
+
+/// With offsets still to be told to a group that nobody coordinates any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_stops_although_the_brokers_are_gone() {
+    let mut kafka = testing::private_kafka().await;
+    let mut config = config_of(&kafka.bootstrap, "gone".to_owned());
+    config.consumer.instance = Some("one".to_owned());
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..100, 100)).await.unwrap();
+    let mut reader = Reader::new(config).unwrap();
+    read(&mut reader, &mut Checkpoints::new(), 100).await;
+    kafka.kill().await;
+    within("the reader's end", reader.stop()).await;
 }
