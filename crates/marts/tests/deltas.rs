@@ -296,3 +296,33 @@ async fn a_table_of_an_older_shape_is_made_anew() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn more_units_than_are_looked_at_together_are_added_as_well() {
+    on_both(async |target| {
+        let (mut feed, mut model) = ground(&target).await;
+        let keys = 101..=2_600_i64;
+        let mut created = Vec::new();
+        for key in keys.clone() {
+            let (user, mut order) = (model.row(USERS, key), model.row(ORDERS, key));
+            order[1] = Some(key.to_string());
+            created.extend([model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)]);
+        }
+        feed.apply_all(created).await;
+        // Every order moves to a user who is looked at in another round.
+        let mut moved = Vec::new();
+        for round in 0..2 {
+            let refreshed = target.refresh("user_sales").await;
+            assert_eq!((refreshed.whole, refreshed.units), (false, 2_500));
+            assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+            if round == 0 {
+                for key in keys.clone() {
+                    moved.extend(set(&mut model, ORDERS, key, 1, Some(&(2_701 - key).to_string())));
+                }
+                feed.apply_all(std::mem::take(&mut moved)).await;
+            }
+        }
+        assert_settled(&target, &model).await;
+    })
+    .await;
+}
