@@ -117,6 +117,21 @@ impl TableSchema {
         self.key.iter().any(|key| usize::from(*key) == index)
     }
 
+    /// Whether a replica of this shape takes every row of `other`: the same, but for labels of enums, which are texts
+    /// there, and for columns that are not NULL in `other`.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let fits = |(own, other): (&Column, &Column)| {
+            let types = (&own.column_type, &other.column_type);
+            let enums = matches!(types, (ColumnType::Enum(_), ColumnType::Enum(_)));
+            own.name == other.name && (enums || types.0 == types.1) && (own.nullable || !other.nullable)
+        };
+        self.table == other.table
+            && self.key == other.key
+            && self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).all(fits)
+    }
+
     /// The same columns, types and key, whatever the version.
     #[must_use]
     pub fn same_shape(&self, other: &Self) -> bool {

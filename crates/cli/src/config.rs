@@ -73,7 +73,8 @@ impl Config {
         let path = settings.config.clone().or_else(found_file);
         let origin = path.as_deref().map_or("the environment".to_owned(), |path| path.display().to_string());
         let mut table = path.map_or_else(|| Ok(Table::new()), |path| read(&path))?;
-        env::apply(&mut table, std::env::vars())?;
+        env::apply(&mut table, env::variables())?;
+        check_passwords(&table).with_context(|| format!("settings of {origin}"))?;
         let config: Self = table.try_into().with_context(|| format!("settings of {origin}"))?;
         config.validate().with_context(|| format!("settings of {origin}"))?;
         Ok(config)
@@ -84,8 +85,9 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn of_file(path: &PathBuf) -> anyhow::Result<Self> {
-        let config: Self =
-            read(path)?.try_into().with_context(|| format!("settings of {}", path.display()))?;
+        let table = read(path)?;
+        check_passwords(&table).with_context(|| format!("settings of {}", path.display()))?;
+        let config: Self = table.try_into().with_context(|| format!("settings of {}", path.display()))?;
         config.validate().with_context(|| format!("settings of {}", path.display()))?;
         Ok(config)
     }
@@ -147,7 +149,22 @@ fn missing(section: &str, key: &str) -> String {
 
 fn read(path: &PathBuf) -> anyhow::Result<Table> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    text.parse().with_context(|| format!("{} is not TOML", path.display()))
+    // Not the error's own text: it shows the line, which may hold a password.
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        anyhow::anyhow!("{} is not TOML: line {line}: {}", path.display(), error.message())
+    })
+}
+
+/// An error of the types would show the value.
+fn check_passwords(table: &Table) -> anyhow::Result<()> {
+    for (name, section) in table {
+        if section.get("password").is_some_and(|password| !password.is_str()) {
+            bail!("{name}.password must be a text in quotes");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -34,6 +34,12 @@ const TEXTS: [&str; 11] = [
     "retention",
 ];
 
+/// The variables of this process that can be settings; what is no UTF-8 in a value is replaced.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
 /// Arms the failpoint that a crash test names: `TIDEMART_FAILPOINT`, reached for the `TIDEMART_FAILPOINT_NTH` time,
 /// says so in the file `TIDEMART_FAILPOINT_REPORT`.
 #[cfg(debug_assertions)]

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     telemetry::init(&cli.telemetry);
     #[cfg(debug_assertions)]
-    env::arm_failpoint(std::env::vars());
+    env::arm_failpoint(env::variables());
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {

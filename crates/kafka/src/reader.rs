@@ -47,7 +47,7 @@ impl Reader {
 
     /// Starts the thread where there is none (any more).
     fn join(&mut self) -> Result<()> {
-        if self.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
+        if self.worker.is_some() && !self.handover.has_ended() {
             return Ok(());
         }
         self.handover = Arc::default();

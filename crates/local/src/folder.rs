@@ -60,6 +60,9 @@ struct Saved {
 struct State {
     /// Stands in the command line of each of the server's processes and nowhere else.
     mark: String,
+    /// The folder that the mark was made for: a copy of it must not end the original's servers.
+    #[serde(default)]
+    folder: PathBuf,
     ports: Vec<u16>,
 }
 
@@ -133,7 +136,7 @@ impl DataFolder {
     pub(crate) fn site(&self, server: &'static str, port_count: usize, port: Option<u16>) -> Result<Site> {
         let mut saved = self.0.saved.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_secrets(server, &saved)?;
-        saved.fill(server, port_count)?;
+        saved.fill(server, port_count, self.path())?;
         if let (Some(port), Some(state)) = (port, saved.state.get_mut(server)) {
             state.ports[0] = port;
         }
@@ -234,14 +237,14 @@ impl Saved {
         self.state.values().flat_map(|state| state.ports.iter().copied()).collect()
     }
 
-    fn fill(&mut self, server: &str, port_count: usize) -> Result<()> {
+    fn fill(&mut self, server: &str, port_count: usize, folder: &Path) -> Result<()> {
         if !self.secrets.contains_key(server) {
             let secrets = Secrets { owner: random::hex::<16>()?, admin: random::hex::<16>()? };
             self.secrets.insert(server.to_owned(), secrets);
         }
-        if !self.state.contains_key(server) {
-            let mark = format!("tidemart-{}", random::hex::<8>()?);
-            self.state.insert(server.to_owned(), State { mark, ports: Vec::new() });
+        let state = self.state.entry(server.to_owned()).or_default();
+        if state.mark.is_empty() || state.folder != folder {
+            (state.mark, state.folder) = (format!("tidemart-{}", random::hex::<8>()?), folder.to_owned());
         }
         while self.state.get(server).is_some_and(|state| state.ports.len() < port_count) {
             let port = ports::find_free(&self.taken())?;
@@ -254,7 +257,10 @@ impl Saved {
 }
 
 /// Creates a folder that every account can enter, whatever our umask is. An existing one stays as it is.
-pub(crate) fn make_folder(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Names the folder that cannot be made.
+pub fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -372,6 +378,21 @@ mod tests {
         assert_ne!(ports[0], ports[1]);
         assert_eq!(second.owner_password.expose_secret(), password);
         assert_eq!(password.len(), 32);
+    }
+
+    /// Else the servers of the copy would be taken for leftovers of the original, and the other way round.
+    #[tokio::test]
+    async fn a_copy_has_marks_of_its_own() {
+        let (original, copy) = (folder(), folder());
+        let first = open(original.path()).await.unwrap().site("kafka", 2, None).unwrap();
+        for file in [STATE_FILE, SECRETS_FILE] {
+            fs::copy(original.path().join(file), copy.path().join(file)).unwrap();
+        }
+        let second = open(copy.path()).await.unwrap().site("kafka", 2, None).unwrap();
+        assert_ne!(second.mark, first.mark);
+        let mark = first.mark.clone();
+        drop(first);
+        assert_eq!(open(original.path()).await.unwrap().site("kafka", 2, None).unwrap().mark, mark);
     }
 
     #[tokio::test]

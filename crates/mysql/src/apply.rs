@@ -331,6 +331,12 @@ impl Destination for Applier {
 
     async fn resume(&mut self, scope: &Self::Scope) -> Result<Self::Position> {
         self.replicas.clear();
+        // What somebody has set for a held partition's sake, such as max_allowed_packet, counts for new sessions.
+        if self.held().next().is_some()
+            && let Some(session) = self.session.take()
+        {
+            session.close().await;
+        }
         self.lanes.clear();
         let mut session = self.session().await?;
         match checkpoints::resume(&mut session.conn, scope).await {
@@ -376,7 +382,7 @@ fn unknown(partition: &TopicPartition) -> Error {
 /// Replicas are few; records of one table mostly share one schema.
 fn find<'a>(replicas: &'a [Arc<Replica>], schema: &Arc<TableSchema>) -> Option<&'a Arc<Replica>> {
     let same = replicas.iter().find(|replica| Arc::ptr_eq(&replica.schema, schema));
-    same.or_else(|| replicas.iter().find(|replica| replica.schema.same_shape(schema)))
+    same.or_else(|| replicas.iter().find(|replica| replica.schema.covers(schema)))
 }
 
 /// The records that are next in turn, and what stops the others.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemart_change::{Row, TableSchema, Value};
 
 use crate::{
-    dialect::quote_identifier, fault::Refusal, literal::Literal, marks::MarkTable, names::replica_name,
+    dialect::quote_identifier, fault::Refusal, literal::Literal, marks::MarkTable, names::replica_name, types,
 };
 
 /// A replica table, ready for statements.
@@ -17,6 +17,8 @@ pub(crate) struct Replica {
     /// Quoted names of all columns.
     pub(crate) columns: Vec<String>,
     literals: Vec<Literal>,
+    /// Most characters of a text in the key, by column.
+    limits: Vec<Option<usize>>,
     /// The key's columns, as indexes.
     pub(crate) key: Vec<usize>,
     /// `REPLACE INTO … VALUES`. With one unique key and neither foreign keys nor triggers, which [`crate::tables`]
@@ -38,6 +40,7 @@ impl Replica {
         Ok(Self {
             upsert_head: format!("REPLACE INTO {table} ({}) VALUES ", columns.join(",")),
             literals: schema.columns.iter().map(|column| Literal::of(&column.column_type)).collect(),
+            limits: types::key_limits(&schema).map_err(Refusal::new)?,
             table,
             columns,
             key,
@@ -50,6 +53,14 @@ impl Replica {
     pub(crate) fn write_value(&self, out: &mut Vec<u8>, row: &Row, index: usize) -> Result<(), Refusal> {
         match row.get(index) {
             Value::Null => out.extend_from_slice(b"NULL"),
+            Value::Text(text) if self.limits[index].is_some_and(|most| characters(text) > most) => {
+                let (table, column) = (&self.schema.table, &self.schema.columns[index].name);
+                let most = self.limits[index].unwrap_or_default();
+                return Err(Refusal::new(format!(
+                    "column {table}.{column}: a text of the key has more than the {most} characters that the replica's \
+                     index has room for"
+                )));
+            }
             Value::Text(text) => self.literals[index].write(out, text).map_err(|unfit| {
                 let column = &self.schema.columns[index].name;
                 Refusal::new(format!("column {}.{column}: {unfit}", self.schema.table))
@@ -75,4 +86,8 @@ impl Replica {
     pub(crate) fn incomplete(&self) -> Refusal {
         Refusal::new(format!("table {}: a record lacks columns that it must have", self.schema.table))
     }
+}
+
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|byte| (**byte & 0xC0) != 0x80).count()
 }

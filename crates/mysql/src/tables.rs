@@ -108,7 +108,7 @@ async fn claim(
         ))
         .into());
     }
-    if serde_json::from_str::<TableSchema>(&shape).is_ok_and(|known| known.same_shape(schema)) {
+    if serde_json::from_str::<TableSchema>(&shape).is_ok_and(|known| known.covers(schema)) {
         return Ok(made);
     }
     let reason = format!(

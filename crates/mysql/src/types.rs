@@ -166,6 +166,21 @@ fn key_share(schema: &TableSchema) -> Result<usize, String> {
     Ok(share)
 }
 
+/// Characters that a text of the key may have, by column. MySQL cuts blanks beyond them without a word, in every
+/// sql_mode ("The CHAR and VARCHAR Types"), and two keys would become one.
+pub(crate) fn key_limits(schema: &TableSchema) -> Result<Vec<Option<usize>>, String> {
+    let most = key_share(schema)? / BYTES_PER_CHARACTER;
+    let limit = |(index, column): (usize, &Column)| match column.column_type {
+        _ if !schema.is_key(index) => None,
+        ColumnType::Text => Some(most),
+        ColumnType::Varchar(length) | ColumnType::Char(length) if length > 255 => {
+            Some(most.min(usize::try_from(length).unwrap_or(usize::MAX)))
+        }
+        _ => None,
+    };
+    Ok(schema.columns.iter().enumerate().map(limit).collect())
+}
+
 /// A value longer than the index allows is refused when it comes.
 fn in_key(column_type: &ColumnType, share: usize) -> Result<Definition, String> {
     let characters = u32::try_from(share / BYTES_PER_CHARACTER).unwrap_or(LONGEST_VARCHAR);

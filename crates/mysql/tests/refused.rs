@@ -136,6 +136,40 @@ async fn a_change_of_shape_holds_the_table_after_all_that_came_before() {
     .await;
 }
 
+/// Labels are texts here: records of both versions, in any order, go into the same replica.
+#[tokio::test]
+async fn a_new_label_of_an_enum_changes_nothing() {
+    on_both(async |target| {
+        let of = |labels: &[&str]| ColumnType::Enum(labels.iter().map(ToString::to_string).collect());
+        let old = schema("public.t", &[("id", ColumnType::Integer), ("m", of(&["sad"]))], &["id"]);
+        let mut new = (*old).clone();
+        (new.version, new.columns[1].column_type) = (2, of(&["sad", "ok"]));
+        let feed = Feed::complete(&old, 0).create(&["1", "sad"]);
+        let feed = Feed { schema: Arc::new(new), ..feed }.create(&["2", "ok"]);
+        let feed = Feed { schema: old, ..feed }.create(&["3", "sad"]);
+        apply(&mut target.applier(), &[&feed]).await;
+        assert_eq!(target.held(&feed.partition).await, "");
+        assert_eq!(
+            target.rows("SELECT id, m FROM t ORDER BY id").await,
+            [["1", "sad"], ["2", "ok"], ["3", "sad"]]
+        );
+    })
+    .await;
+}
+
+/// MySQL would cut the blank without a word, and both rows would be one.
+#[tokio::test]
+async fn a_key_that_is_too_long_by_a_blank_is_refused() {
+    on_both(async |target| {
+        let t = schema("public.t", &[("k", ColumnType::Text), ("v", ColumnType::Text)], &["k"]);
+        let longest = "x".repeat(768);
+        let feed = Feed::complete(&t, 0).create(&[&longest, "a"]).create(&[&format!("{longest} "), "b"]);
+        check_held(&target, &feed, &["public.t.k", "more than the 768 characters", "sequence 4"]).await;
+        assert_eq!(target.rows("SELECT v FROM t").await, [["a"]]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_dropped_replica_is_not_made_anew_quietly() {
     on_both(async |target| {

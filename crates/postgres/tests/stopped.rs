@@ -17,7 +17,10 @@ CREATE TABLE other (id int PRIMARY KEY);
 
 /// Runs the statements while the capture is on, or off, and says why `t` stopped.
 async fn reason(statements: &str, running: bool) -> String {
-    let fixture = Fixture::new(TABLES).await;
+    reason_in(Fixture::new(TABLES).await, statements, running).await
+}
+
+async fn reason_in(fixture: Fixture, statements: &str, running: bool) -> String {
     let kept = Kept::new();
     let mut capture = Capture::start(&fixture.config, &kept);
     for table in ["t", "other"] {
@@ -95,6 +98,25 @@ async fn what_happened_while_the_capture_was_off() {
         ),
     ] {
         let reason = reason(statements, false).await;
+        assert!(reason.contains(expected), "{statements}: {reason}");
+    }
+}
+
+/// The stream tells nothing of these.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_no_change_while_the_capture_is_on() {
+    for (statements, expected) in [
+        ("DROP TABLE t", "gone"),
+        ("ALTER TABLE t ADD COLUMN extra int DEFAULT 7", "the column extra is new"),
+        ("ALTER PUBLICATION tidemart DROP TABLE t", "out of the publication"),
+        (
+            "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL, m public.mood, big text)",
+            "publication",
+        ),
+    ] {
+        let mut fixture = Fixture::new(TABLES).await;
+        fixture.config.limits.discover_ms = 10;
+        let reason = reason_in(fixture, statements, true).await;
         assert!(reason.contains(expected), "{statements}: {reason}");
     }
 }

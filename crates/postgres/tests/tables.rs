@@ -1,9 +1,13 @@
 //! What the catalog says of tables.
 
+use secrecy::SecretString;
 use tidemart_change::TableName;
 use tidemart_postgres::{Tables, catalog};
 
-use crate::support::Fixture;
+use crate::{
+    kept::Kept,
+    support::{Capture, Fixture},
+};
 
 const MANY: &str = "
 CREATE TYPE pair AS (a int, b int);
@@ -19,6 +23,7 @@ CREATE TABLE arrays (id int PRIMARY KEY, p int[]);
 CREATE TABLE floating (id float8 PRIMARY KEY);
 CREATE TABLE loose (id numeric PRIMARY KEY);
 CREATE TABLE unseeing (id text COLLATE public.blind PRIMARY KEY);
+CREATE TABLE deferred (id int PRIMARY KEY DEFERRABLE);
 CREATE TABLE silent (id int PRIMARY KEY);
 ALTER TABLE silent REPLICA IDENTITY NOTHING;
 CREATE TABLE lost (id int NOT NULL UNIQUE);
@@ -41,6 +46,7 @@ async fn tables_are_read_or_refused_by_name() {
     let expected = [
         ("arrays", "the type integer[]"),
         ("composite", "the type pair"),
+        ("deferred", "a DEFERRABLE one is none"),
         ("floating", "floating-point"),
         ("keyless", "no key"),
         ("loose", "numeric without a scale"),
@@ -72,4 +78,31 @@ async fn patterns_include_and_exclude() {
     let name = |name: &str| TableName::new("public", name);
     assert_eq!(of(tables(&["public.*"], &["public.a*"])).await, [name("b")]);
     assert_eq!(of(tables(&["public.a1", "*.b"], &[])).await, [name("a1"), name("b")]);
+}
+
+/// A table that another owner makes is left out with a warning; what runs goes on, and an own new table is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_elses_new_table_ends_nothing() {
+    let fixture = Fixture::new("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let (admin, role) = (fixture.admin().await, format!("role_{}", fixture.config.database));
+    let rights = format!(
+        "CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'hunter2'; ALTER TABLE public.t OWNER TO {role}; \
+         GRANT CREATE ON DATABASE {} TO {role}",
+        fixture.config.database
+    );
+    admin.batch_execute(&rights).await.unwrap();
+    let mut config = fixture.config.clone();
+    (config.user, config.password) = (role.clone(), SecretString::from("hunter2"));
+    config.limits.discover_ms = 10;
+    let kept = Kept::new();
+    let capture = Capture::start(&config, &kept);
+    kept.until_done("t").await;
+    fixture.execute("CREATE TABLE strange (id int PRIMARY KEY); CREATE TABLE own (id int PRIMARY KEY)").await;
+    admin.batch_execute(&format!("ALTER TABLE public.own OWNER TO {role}")).await.unwrap();
+    kept.until_done("own").await;
+    admin.batch_execute("INSERT INTO public.t VALUES (1)").await.unwrap();
+    fixture.caught_up(&kept).await;
+    assert_eq!(kept.lock().progress("strange"), None);
+    fixture.finish(capture).await;
+    admin.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }

@@ -74,7 +74,9 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     let replica = Box::pin(compared).await?;
     progress.end();
     let marts = if with_marts { check_marts(config, &shutdown).await? } else { Vec::new() };
-    let equal = !replica.is_different() && marts.iter().all(tidemart_marts::Report::is_equal);
+    // What could not be decided is not equal.
+    let equal = replica.verdict == tidemart_verify::Verdict::Equal
+        && marts.iter().all(tidemart_marts::Report::is_equal);
     let verdict = Verdict { equal, replica, marts };
     if args.json {
         println!("{}", serde_json::to_string(&verdict)?);

@@ -129,15 +129,24 @@ impl Sampler {
             Ok((checkpoints, _)) => checkpoints,
             Err(problem) => return Part::Unknown(problem.clone()),
         };
+        // Checkpoints of other prefixes may stand beside ours.
+        let own = format!("{}.", self.prefix);
+        let checkpoints: Vec<_> =
+            checkpoints.iter().filter(|row| row.partition.topic.starts_with(&own)).collect();
         let applied = checkpoints.iter().map(|row| row.checkpoint.sequence).sum();
         let ends = found.kafka.as_ref().ok().map(|(positions, _)| ends(&self.prefix, positions));
-        let behind = |row: &&CheckpointStatus| {
+        let behind = |row: &&&CheckpointStatus| {
             ends.as_ref().is_some_and(|ends| {
                 ends.get(&row.partition).is_some_and(|end| *end > row.checkpoint.sequence)
             })
         };
         let oldest = checkpoints.iter().filter(behind).filter_map(|row| row.source_commit_us).min();
-        let lag_events = ends.as_ref().map(|ends| ends.values().sum::<u64>().saturating_sub(applied));
+        let at = |partition: &TopicPartition| {
+            let found = checkpoints.iter().find(|row| row.partition == *partition);
+            found.map_or(0, |row| row.checkpoint.sequence)
+        };
+        let behind_by = |(partition, end): (&TopicPartition, &u64)| end.saturating_sub(at(partition));
+        let lag_events = ends.as_ref().map(|ends| ends.iter().map(behind_by).sum());
         Part::Known(Consumer {
             members: found.kafka.as_ref().ok().and_then(|(_, members)| *members),
             events_per_s: self.applied.of(found.now, applied),
@@ -148,11 +157,21 @@ impl Sampler {
 }
 
 impl Target {
+    /// A session that was kept may have been ended meanwhile: MySQL ends idle ones of ours after a minute.
     async fn read(&mut self) -> tidemart_pipeline::Result<(Vec<CheckpointStatus>, Vec<Mart>)> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => tidemart_mysql::connect(&self.config).await?,
-        };
+        if let Some(conn) = self.conn.take()
+            && let Ok(found) = self.read_over(conn).await
+        {
+            return Ok(found);
+        }
+        let conn = tidemart_mysql::connect(&self.config).await?;
+        self.read_over(conn).await
+    }
+
+    async fn read_over(
+        &mut self,
+        mut conn: tidemart_mysql::Conn,
+    ) -> tidemart_pipeline::Result<(Vec<CheckpointStatus>, Vec<Mart>)> {
         let checkpoints = tidemart_mysql::checkpoints(&mut conn).await?;
         let marts = if self.marts { tidemart_marts::status(&mut conn).await? } else { Vec::new() };
         self.conn = Some(conn);

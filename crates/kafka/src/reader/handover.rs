@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ struct State {
     /// What was applied since the group was last told.
     applied: Offsets,
     stopped: bool,
+    /// The thread has ended, or is about to.
+    ended: bool,
 }
 
 impl Handover {
@@ -99,6 +101,10 @@ impl Handover {
         }
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
     /// The thread is to end.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
@@ -123,8 +129,17 @@ impl Handover {
     }
 
     pub(super) fn fail(&self, error: Error) {
-        self.state().failed = Some(error);
+        let mut state = self.state();
+        (state.failed, state.ended) = (Some(error), true);
+        drop(state);
         self.news.notify_waiters();
+    }
+
+    /// The thread ends; whoever waits must hear of it even where it panicked.
+    fn end(&self) {
+        if !self.has_ended() {
+            self.fail(Error::transient("the reader's thread has ended"));
+        }
     }
 
     pub(super) fn take_begin(&self) -> Option<Places> {
@@ -158,6 +173,16 @@ impl Handover {
     /// Waits until there is, or for so long.
     pub(super) fn wait_for_news(&self, limit: Duration) {
         drop(self.taken.wait_timeout_while(self.state(), limit, |state| !state.has_news()));
+    }
+}
+
+/// Tells of the thread's end when it is dropped.
+#[derive(Debug)]
+pub(super) struct Ending(pub(super) Arc<Handover>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::{
     codec::{Codec, Unreadable},
-    handover::Handover,
+    handover::{Ending, Handover},
     member::{self, Member},
     pending::Pending,
     place::{self, Places},
@@ -39,6 +39,7 @@ const COMMIT: Duration = Duration::from_secs(1);
 /// Starts the thread; it ends after [`Handover::stop`] or a failure.
 pub(super) fn spawn(config: Arc<Config>, handover: Arc<Handover>) -> Result<JoinHandle<()>> {
     let work = move || {
+        let _ending = Ending(Arc::clone(&handover));
         let result = Worker::new(config, Arc::clone(&handover)).and_then(|mut worker| worker.run());
         if let Err(error) = result {
             handover.fail(error);

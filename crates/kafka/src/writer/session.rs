@@ -345,7 +345,12 @@ impl Table {
         if self.sequences.is_empty() && found > 0 {
             self.sequences = vec![0; found];
         }
-        if found == 0 || found != self.sequences.len() {
+        if found == 0 {
+            let message =
+                format!("topic {} is there, but the brokers do not tell its partitions yet", self.topic);
+            return Err(Error::transient(message));
+        }
+        if found != self.sequences.len() {
             return Err(Error::fatal(format!(
                 "topic {} has {found} partitions, but {} are recorded: keys would change their partitions; \
                  take a new snapshot",

@@ -162,6 +162,42 @@ impl Attribute {
     }
 }
 
+/// Sets tables aside that are not ours to read or to publish, unless they are spared: somebody else's new table must
+/// not end a capture that runs.
+pub(crate) async fn set_aside_foreign(
+    client: &Client,
+    catalog: &mut Catalog,
+    patterns: &Tables,
+    spared: impl Fn(&TableName) -> bool,
+) -> PipelineResult<()> {
+    let include = Pattern::parse_all(&patterns.include)?;
+    let is_new = |table: &&CatalogTable| {
+        let name = &table.schema.table;
+        !spared(name) && !include.iter().any(|pattern| pattern.is(name))
+    };
+    let new: Vec<u32> = catalog.tables.iter().filter(is_new).map(|table| table.oid).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows = client.query(include_str!("foreign.sql"), &[&new]).await;
+    let rows = rows.map_err(at("cannot read the rights on tables"))?;
+    let foreign: Vec<u32> = rows.iter().map(|row| row.get(0)).collect();
+    let (aside, kept) =
+        std::mem::take(&mut catalog.tables).into_iter().partition(|table| foreign.contains(&table.oid));
+    catalog.tables = kept;
+    let aside: Vec<CatalogTable> = aside;
+    catalog.refused.extend(aside.into_iter().map(|table| {
+        Refusal {
+            table: table.schema.table.clone(),
+            reason:
+                "is not the role's to read and to publish; GRANT SELECT and the owner's role, or exclude it"
+                    .to_owned(),
+            named: false,
+        }
+    }));
+    Ok(())
+}
+
 async fn judge(client: &Client, found: &[(Relation, bool)]) -> PipelineResult<Catalog> {
     let types = Types::read(client).await?;
     let oids: Vec<u32> = found.iter().map(|(relation, _)| relation.oid).collect();

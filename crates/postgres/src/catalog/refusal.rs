@@ -23,7 +23,7 @@ pub(super) fn of_relation(relation: &Relation) -> Result<(), String> {
 pub(super) fn of_key(relation: &Relation) -> String {
     match relation.identity {
         b'i' => "has a replica identity index that is gone or not valid; ALTER TABLE … REPLICA IDENTITY DEFAULT, or exclude it",
-        _ => "has no key; ALTER TABLE … ADD PRIMARY KEY, or REPLICA IDENTITY USING INDEX a unique index of NOT NULL columns, or exclude it",
+        _ => "has no key (a DEFERRABLE one is none); ALTER TABLE … ADD PRIMARY KEY, or REPLICA IDENTITY USING INDEX a unique index of NOT NULL columns, or exclude it",
     }
     .to_owned()
 }

@@ -8,8 +8,14 @@ SELECT
     c.relreplident AS identity,
     greatest(c.reltuples, 0)::bigint AS estimated_rows,
     -- With TOAST, without indexes: what a chunk must read for one row.
-    CASE WHEN c.reltuples > 0 AND c.relkind = 'r' THEN (pg_table_size(c.oid) / c.reltuples)::bigint ELSE 0 END
-        AS row_bytes,
+    -- From the statistics: pg_table_size would wait for whoever has locked the table.
+    CASE WHEN c.reltuples > 0 AND c.relkind = 'r'
+        THEN (
+            (c.relpages + coalesce((SELECT t.relpages FROM pg_class t WHERE t.oid = c.reltoastrelid), 0))::bigint
+            * current_setting('block_size')::bigint / c.reltuples
+        )::bigint
+        ELSE 0
+    END AS row_bytes,
     -- The identity index where one is set, else the primary key: with FULL the old row travels, the key stays it.
     coalesce((
         SELECT array_agg(k.number ORDER BY k.place)
@@ -18,6 +24,8 @@ SELECT
         WHERE i.indrelid = c.oid
           AND k.place <= i.indnkeyatts
           AND i.indisvalid
+          -- Postgres takes no deferrable one as an identity.
+          AND i.indimmediate
           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
     ), '{}') AS key
 FROM pg_class c

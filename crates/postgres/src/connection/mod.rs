@@ -91,7 +91,10 @@ impl Connection {
             Err(_) => return Err(unreachable(config)),
         };
         let refused = |error: Error| of_kind(error.kind(), login_failed(config)).because(error);
-        Self::login(socket, config).await.map_err(refused)
+        match timeout(CONNECT_TIMEOUT, Self::login(socket, config)).await {
+            Ok(logged_in) => logged_in.map_err(refused),
+            Err(_) => Err(unreachable(config)),
+        }
     }
 
     /// Runs one statement and gives the rows' values as text.
@@ -116,7 +119,8 @@ impl Connection {
         postgres_protocol::message::frontend::query(command, &mut self.write)?;
         self.flush().await?;
         loop {
-            match self.message().await? {
+            let message = timeout(CONNECT_TIMEOUT, self.message()).await;
+            match message.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?? {
                 (b'W', _) => return Ok(Stream::spawn(self.socket, self.read, from, pace)),
                 (b'E', body) => return Err(wire::server_error(&body)),
                 _ => {}

@@ -27,7 +27,8 @@ const BUSY: Duration = Duration::from_millis(3);
 /// After such a silence Postgres is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// After such a silence the connection is dead.
+/// After such a silence the connection is dead, at the earliest: a walsender that is busy with a large transaction of
+/// other tables reads our questions only after half of its own time-out.
 const DEAD: Duration = Duration::from_secs(30);
 
 /// How long saying goodbye may take.
@@ -42,6 +43,8 @@ pub(crate) struct Pace {
     pub(crate) coalesce: Duration,
     /// Bytes read ahead.
     pub(crate) queue_bytes: usize,
+    /// `wal_sender_timeout`.
+    pub(crate) sender_timeout: Duration,
 }
 
 /// A running stream.
@@ -182,7 +185,7 @@ impl Reader {
     /// Postgres itself sends nothing to a client that keeps answering.
     async fn tick(&mut self, stalled: bool) -> Result<()> {
         let silence = self.last_read.elapsed();
-        if !stalled && silence > DEAD {
+        if !stalled && silence > DEAD.max(self.pace.sender_timeout + QUIET) {
             return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         }
         self.send_status(!stalled && silence > QUIET).await

@@ -137,6 +137,12 @@ impl Snapshot {
             visible.delivered(&self.client, delivered.xids).await?;
             outcome = Outcome::Nothing;
             if !delivered.taken {
+                let table = self.tables.get(accepted.table).map(|table| &table.catalog.schema.table);
+                let table = table.map(ToString::to_string).unwrap_or_default();
+                warn!(
+                    table,
+                    "a chunk is read again: too much of its table changed before the stream had come there"
+                );
                 place = accepted.clone();
                 continue;
             }

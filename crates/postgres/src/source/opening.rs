@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidemart_change::{CaptureBatch, CaptureState, Identity, Lsn, WalPosition};
+use tidemart_change::{CaptureBatch, CaptureState, Identity, Lsn, TableName, WalPosition};
 use tidemart_pipeline::{Error, Result, failpoint};
 use tokio_postgres::Client;
 
@@ -38,9 +38,16 @@ impl Opening {
         }
         let position = state.and_then(|state| state.position);
         check_slot(&client, config, state.is_some(), position).await?;
-        let catalog = catalog::tables(&client, &config.tables).await?;
-        preflight::tables(&client, config, &catalog).await?;
+        let mut catalog = catalog::tables(&client, &config.tables).await?;
         let members = publication::members(&client, config).await?;
+        let none = BTreeMap::new();
+        let known = state.map_or(&none, |state| &state.tables);
+        if position.is_some() {
+            let is_member = |name: &TableName| members.as_ref().is_some_and(|members| members.contains(name));
+            let spared = |name: &TableName| known.contains_key(name) || is_member(name);
+            catalog::set_aside_foreign(&client, &mut catalog, &config.tables, spared).await?;
+        }
+        preflight::tables(&client, config, &catalog).await?;
         if position.is_some() && members.is_none() {
             return Err(Error::fatal(format!(
                 "the publication {} is gone: changes since then cannot be read from the log any more; to start over \
@@ -48,8 +55,6 @@ impl Opening {
                 config.publication
             )));
         }
-        let none = BTreeMap::new();
-        let known = state.map_or(&none, |state| &state.tables);
         let plan = Plan::make(&catalog, known, members.as_ref().filter(|_| position.is_some()));
         publication::settle(&client, config, members.as_ref(), &plan.published).await?;
         let (config, identity) = (config.clone(), Arc::new(identity));

@@ -1,6 +1,9 @@
 //! A session whose stream runs: decides when a batch goes out.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use tidemart_change::{CaptureBatch, Lsn, WalPosition};
@@ -35,7 +38,7 @@ pub(super) struct Streaming {
     decoder: Decoder,
     /// The snapshot's task; it ends with the session.
     snapshot: JoinSet<Result<()>>,
-    /// The task that looks for new tables.
+    /// The task that looks for new and changed tables.
     watch: JoinSet<Result<()>>,
     publication: String,
     tempo: Tempo,
@@ -61,10 +64,11 @@ impl Streaming {
             SnapshotPort { run, steps: steps_taken, delivered: delivered_to }
         });
         let mut watch = JoinSet::new();
-        watch.spawn(watch::new_table(
-            config.clone(),
-            plan.tables.iter().map(|table| table.schema.table.clone()).collect(),
-        ));
+        let known = plan.tables.iter().map(|table| {
+            let captured = (!table.is_stopped()).then(|| Arc::clone(&table.schema));
+            (table.schema.table.clone(), captured)
+        });
+        watch.spawn(watch::change(config.clone(), known.collect()));
         let mut decoder = Decoder::new(identity, plan.tables, types, position, &config.limits, port);
         decoder.declare(plan.declared);
         let tempo = Tempo::new(&config.limits, Instant::now());
@@ -155,11 +159,11 @@ async fn pace(client: &Client, limits: &Limits) -> Result<Pace> {
     let doing = at("cannot read wal_sender_timeout");
     let row = client.query_one(include_str!("sender_timeout.sql"), &[]).await.map_err(&doing)?;
     let timeout_ms: i64 = row.try_get(0).map_err(&doing)?;
-    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)) / STATUS_PARTS;
-    let longest = if timeout.is_zero() { MAX_STATUS } else { timeout };
+    let sender_timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    let longest = if sender_timeout.is_zero() { MAX_STATUS } else { sender_timeout / STATUS_PARTS };
     let status = Duration::from_millis(limits.status_ms).min(longest).max(Duration::from_millis(1));
     let coalesce = Duration::from_millis(limits.coalesce_ms);
-    Ok(Pace { status, coalesce, queue_bytes: limits.queue_bytes })
+    Ok(Pace { status, coalesce, queue_bytes: limits.queue_bytes, sender_timeout })
 }
 
 /// A publication that did not exist when a change was made is an error for ever: pgoutput looks it up as of then.

@@ -23,7 +23,9 @@ const TAIL: usize = 15;
 /// When it ended before that, with the end of its log.
 #[expect(clippy::print_stdout, reason = "the table is this command's output")]
 pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
-    fs::create_dir_all(folder.join("logs")).with_context(|| format!("cannot make {}", folder.display()))?;
+    for folder in [folder, folder.join("logs").as_path()] {
+        tidemart_local::make_folder(folder)?;
+    }
     if let Some(holder) = tidemart_local::holder(folder)? {
         bail!("{} is in use by process {holder}; `tidemart down` stops it", folder.display());
     }

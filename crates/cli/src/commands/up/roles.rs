@@ -1,6 +1,11 @@
 //! The roles as child processes of this program.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use tidemart_local::{DataFolder, KeptRole, Role};
@@ -31,7 +36,7 @@ impl Roles {
         };
         let environment = [("TIDEMART_LOG", telemetry.log.as_str()), ("TIDEMART_LOG_FORMAT", format)];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let (settings, folder) = (settings.to_owned(), folder.clone());
+        let (settings, folder) = (own_name(folder, settings)?, folder.clone());
         Ok(Self { program, settings, folder, environment, running: Vec::new() })
     }
 
@@ -72,4 +77,17 @@ impl Roles {
         let stopping: JoinSet<()> = self.running.into_iter().map(KeptRole::stop).collect();
         stopping.join_all().await;
     }
+}
+
+/// Another name for the settings file. Roles of an earlier run are known by their arguments and are ended; one that a
+/// user runs with the file's own name must not be.
+fn own_name(folder: &DataFolder, settings: &Path) -> anyhow::Result<PathBuf> {
+    let name = folder.path().join("run").join("roles.toml");
+    let made = fs::remove_file(&name).or_else(|error| match error.kind() {
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    });
+    made.and_then(|()| symlink(settings, &name))
+        .with_context(|| format!("cannot make {}", name.display()))?;
+    Ok(name)
 }
