@@ -198,7 +198,7 @@ async fn a_row_refused_for_its_data_holds_its_partition_and_no_other() {
         ),
         (
             Feed::complete(&k, 0).create(&["a"]).create(&[&long]).create(&["b"]),
-            "column public.k.k: too long",
+            "column public.k.k: a text of the key has more than the 768 characters",
             4,
         ),
     ];
