@@ -98,16 +98,30 @@ async fn a_huge_transaction_goes_on_in_its_middle() {
     let kept = Kept::new();
     let mut capture = Capture::start(&fixture.config, &kept);
     kept.until_done("b").await;
+    // Three batches of each session are kept, the fourth is not.
+    let stall = || {
+        let mut batches = 0;
+        kept.with(|inner| {
+            inner.stalled = false;
+            inner.stall_at = Some(Box::new(move |batch| {
+                batches += usize::from(!batch.items.is_empty());
+                batches == 4
+            }));
+        });
+    };
+    stall();
     fixture.execute("INSERT INTO a SELECT g, 'huge' FROM generate_series(1, 2000) g").await;
-    for part in [150, 700, 1500] {
-        kept.until_true("a part", |inner| {
-            inner.batches.iter().map(|batch| batch.items.len()).sum::<usize>() > part
-        })
-        .await;
+    for part in 1..=3 {
+        kept.until_true("a part", |inner| inner.stalled).await;
         capture.kill().await;
-        assert!(kept.lock().position().ordinal < 2000 || part > 150);
+        assert_eq!(kept.lock().position().ordinal, part * 300);
+        stall();
         capture = Capture::start(&fixture.config, &kept);
     }
+    kept.until_true("the last stall", |inner| inner.stalled).await;
+    capture.kill().await;
+    kept.with(|inner| (inner.stalled, inner.stall_at) = (false, None));
+    capture = Capture::start(&fixture.config, &kept);
     fixture.caught_up(&kept).await;
     fixture.finish(capture).await;
     let ordinals: Vec<_> = kept.changes("a").iter().map(|change| change.ordinal).collect();
