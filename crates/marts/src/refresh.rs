@@ -291,7 +291,6 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
     }
     session.commit().await?;
     stage::clear(session, mart).await?;
-    sources::analyze(session, &mart.table()).await?;
     info!(mart = mart.name, rows = swapped.rows(), "mart computed as a whole");
     let refreshed = Refreshed {
         mart: mart.name.clone(),

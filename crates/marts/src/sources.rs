@@ -53,14 +53,7 @@ pub(crate) async fn index(session: &mut Session, mart: &Mart) -> Result<()> {
             index_one(session, source, columns).await?;
         }
     }
-    let tables: Vec<_> = mart.sources.iter().map(|source| quote_identifier(&source.replica)).collect();
-    analyze(session, &tables.join(", ")).await
-}
-
-/// Brings the statistics of tables that were just filled up to date. The servers do it by themselves, but seconds
-/// later; a refresh before that would read whole tables for each changed row.
-pub(crate) async fn analyze(session: &mut Session, tables: &str) -> Result<()> {
-    session.run_long(&format!("ANALYZE NO_WRITE_TO_BINLOG TABLE {tables}")).await.map(drop)
+    Ok(())
 }
 
 async fn index_one(session: &mut Session, source: &MartSource, columns: &[String]) -> Result<()> {
