@@ -74,10 +74,7 @@ impl Config {
         let origin = path.as_deref().map_or("the environment".to_owned(), |path| path.display().to_string());
         let mut table = path.map_or_else(|| Ok(Table::new()), |path| read(&path))?;
         env::apply(&mut table, env::variables())?;
-        check_passwords(&table).with_context(|| format!("settings of {origin}"))?;
-        let config: Self = table.try_into().with_context(|| format!("settings of {origin}"))?;
-        config.validate().with_context(|| format!("settings of {origin}"))?;
-        Ok(config)
+        Self::of_table(table).with_context(|| format!("settings of {origin}"))
     }
 
     /// Reads a file alone.
@@ -85,10 +82,13 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn of_file(path: &PathBuf) -> anyhow::Result<Self> {
-        let table = read(path)?;
-        check_passwords(&table).with_context(|| format!("settings of {}", path.display()))?;
-        let config: Self = table.try_into().with_context(|| format!("settings of {}", path.display()))?;
-        config.validate().with_context(|| format!("settings of {}", path.display()))?;
+        Self::of_table(read(path)?).with_context(|| format!("settings of {}", path.display()))
+    }
+
+    fn of_table(table: Table) -> anyhow::Result<Self> {
+        check_passwords(&table)?;
+        let config: Self = table.try_into()?;
+        config.validate()?;
         Ok(config)
     }
 

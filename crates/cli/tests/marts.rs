@@ -20,8 +20,8 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     let killed = roles.iter().position(|each| *each == role).unwrap();
     wait_for("the failpoint", || running[killed].is_at_failpoint()).await;
     std::mem::replace(&mut running[killed], cycle.start(role, None)).kill();
-    let before = published(&cycle);
-    wait_for("the shop to go on", || published(&cycle) >= before + MORE).await;
+    let before = cycle.published();
+    wait_for("the shop to go on", || cycle.published() >= before + MORE).await;
     let [capture, consumer, marts, shop] = running;
     assert!(shop.stop().await.success(), "{}", cycle.logs());
     cycle.assert_equal().await;
@@ -36,12 +36,6 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     for role in [capture, consumer, marts] {
         assert!(role.stop().await.success(), "{}", cycle.logs());
     }
-}
-
-fn published(cycle: &Cycle) -> u64 {
-    let status: Value = serde_json::from_slice(&cycle.run(&["status", "--json"]).stdout).unwrap_or_default();
-    let tables = status["capture"]["known"]["tables"].as_array().map_or(&[][..], Vec::as_slice);
-    tables.iter().filter_map(|table| table["published"].as_u64()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,9 +13,7 @@ use crate::{
 
 /// Makes the session's table of rows that change, empty. Ends a transaction.
 pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
-    let sums = name(mart);
-    session.run(&format!("DROP TEMPORARY TABLE IF EXISTS {sums}")).await?;
-    session.run(&format!("CREATE TEMPORARY TABLE {sums} LIKE {}", mart.table())).await.map(drop)
+    session.temporary_like(&name(mart), &mart.table()).await
 }
 
 /// Adds them to the mart; `None`, with nothing changed in it, where the result is impossible: then the mart was not

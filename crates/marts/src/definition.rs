@@ -281,9 +281,7 @@ impl Mart {
 
     /// Whether a group belongs to a part.
     pub(crate) fn is_in(&self, group: &Group, part: &Part) -> bool {
-        let narrow = self.toml.narrow.as_ref();
-        let position = narrow.and_then(|narrow| self.toml.key.iter().position(|key| *key == narrow.column));
-        let value = position.and_then(|position| group.0.get(position));
+        let value = self.narrow_position().and_then(|position| group.0.get(position));
         match part {
             Part::Whole => true,
             Part::Month(month) => group.month() == Some(*month),
@@ -308,8 +306,7 @@ impl Mart {
 
     /// The parts that hold these groups.
     pub(crate) fn parts<'a>(&self, groups: impl IntoIterator<Item = &'a Group>) -> Vec<Part> {
-        let narrow = self.toml.narrow.as_ref();
-        let position = narrow.and_then(|narrow| self.toml.key.iter().position(|key| *key == narrow.column));
+        let position = self.narrow_position();
         let mut months: BTreeMap<Month, Vec<String>> = BTreeMap::new();
         for group in groups {
             if let Some(month) = group.month() {
@@ -326,6 +323,12 @@ impl Mart {
             }
         };
         months.into_iter().map(part).collect()
+    }
+
+    /// Where the narrowing column stands in the key.
+    fn narrow_position(&self) -> Option<usize> {
+        let narrow = self.toml.narrow.as_ref()?;
+        self.toml.key.iter().position(|key| *key == narrow.column)
     }
 }
 

@@ -101,6 +101,12 @@ impl Session {
         self.run("ROLLBACK").await.map(drop)
     }
 
+    /// Makes a temporary table, empty, with the columns and the key of another table.
+    pub(crate) async fn temporary_like(&mut self, table: &str, of: &str) -> Result<()> {
+        self.run(&format!("DROP TEMPORARY TABLE IF EXISTS {table}")).await?;
+        self.run(&format!("CREATE TEMPORARY TABLE {table} LIKE {of}")).await.map(drop)
+    }
+
     /// Makes a temporary table, empty, with columns of another table that may all be NULL there.
     pub(crate) async fn temporary(&mut self, table: &str, of: &str, columns: &[String]) -> Result<()> {
         self.run(&format!("DROP TEMPORARY TABLE IF EXISTS {table}")).await?;

@@ -39,9 +39,7 @@ impl Swapped {
 
 /// Makes the session's stage, empty. Ends a transaction.
 pub(crate) async fn prepare(session: &mut Session, mart: &Mart) -> Result<()> {
-    let stage = name(mart);
-    session.run(&format!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
-    session.run(&format!("CREATE TEMPORARY TABLE {stage} LIKE {}", mart.table())).await.map(drop)
+    session.temporary_like(&name(mart), &mart.table()).await
 }
 
 /// Empties it. Ends a transaction.

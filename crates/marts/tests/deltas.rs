@@ -2,13 +2,12 @@
 
 use rand::RngExt;
 use tidemart_change::Op;
-use tidemart_pipeline::Destination;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    histories::{assert_settled, drop_everything},
+    histories::{assert_settled, drop_everything, of_lanes},
     model::{DETAILS, Model, ORDERS, PRODUCTS, Texts, USERS},
-    support::{Event, Feed, LANES, MARTS, Target, on_both, split},
+    support::{Event, Feed, MARTS, Target, on_both, split},
 };
 
 type Events = Vec<(usize, Event)>;
@@ -221,22 +220,8 @@ async fn differences_are_exact_while_two_writers_are_at_work() {
         let mut model = Model::new(41);
         let mut feed = Feed::complete(&target).await;
         target.refresh_all().await;
-        let mut batches = vec![Vec::new(); LANES];
-        for _ in 0..150 {
-            for (lane, events) in split(model.events(6)).into_iter().enumerate() {
-                batches[lane].push(feed.batch(lane, events));
-            }
-        }
+        let batches = of_lanes(&mut feed, &mut model, 150);
         let done = CancellationToken::new();
-        let writers = feed.appliers.iter_mut().zip(&batches).map(async |(applier, batches)| {
-            for batch in batches {
-                applier.write(batch).await.unwrap();
-            }
-        });
-        let writing = async {
-            futures_util::future::join_all(writers).await;
-            done.cancel();
-        };
         let refreshing = MARTS.map(async |mart| {
             let (mut refreshes, mut units) = (0, 0);
             while !done.is_cancelled() {
@@ -248,7 +233,7 @@ async fn differences_are_exact_while_two_writers_are_at_work() {
             }
             assert!(refreshes > 1 && units > refreshes, "{mart}: {refreshes} refreshes of {units} units");
         });
-        tokio::join!(writing, futures_util::future::join_all(refreshing));
+        tokio::join!(feed.write_at_once(&batches, &done), futures_util::future::join_all(refreshing));
         assert_settled(&target, &model).await;
     })
     .await;

@@ -2,9 +2,8 @@
 
 use futures_util::future::join_all;
 use rand::RngExt;
-use tidemart_change::Op;
+use tidemart_change::{ApplyBatch, Op};
 use tidemart_marts::Scope;
-use tidemart_pipeline::Destination;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -71,6 +70,17 @@ pub(crate) async fn assert_settled(target: &Target, model: &Model) {
     }
 }
 
+/// A history of each lane, for [`Feed::write_at_once`].
+pub(crate) fn of_lanes(feed: &mut Feed, model: &mut Model, rounds: usize) -> Vec<Vec<ApplyBatch>> {
+    let mut batches = vec![Vec::new(); LANES];
+    for _ in 0..rounds {
+        for (lane, events) in split(model.events(6)).into_iter().enumerate() {
+            batches[lane].push(feed.batch(lane, events));
+        }
+    }
+    batches
+}
+
 pub(crate) async fn drop_everything(target: &Target) {
     let tables =
         target.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()").await;
@@ -85,25 +95,10 @@ async fn writers_refreshes_rebuilds_checks_and_readers_at_once_lose_nothing() {
         let mut model = Model::new(11);
         let mut feed = Feed::complete(&target).await;
         target.refresh_all().await;
-        // Whole histories of each lane, written by two appliers at once.
-        let mut batches = vec![Vec::new(); LANES];
-        for _ in 0..120 {
-            for (lane, events) in split(model.events(6)).into_iter().enumerate() {
-                batches[lane].push(feed.batch(lane, events));
-            }
-        }
+        let batches = of_lanes(&mut feed, &mut model, 120);
         let done = CancellationToken::new();
-        let writers = feed.appliers.iter_mut().zip(&batches).map(async |(applier, batches)| {
-            for batch in batches {
-                applier.write(batch).await.unwrap();
-            }
-        });
-        let writing = async {
-            join_all(writers).await;
-            done.cancel();
-        };
         let others = MARTS.map(|mart| busy(&target, mart, &done));
-        tokio::join!(writing, join_all(others));
+        tokio::join!(feed.write_at_once(&batches, &done), join_all(others));
         assert_settled(&target, &model).await;
     })
     .await;

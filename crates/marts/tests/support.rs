@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures_util::future::join_all;
 use mysql_async::{Conn, prelude::Queryable};
 use tidemart_change::{
     ApplyBatch, Column, ColumnType, Epoch, Lsn, Mark, Op, PartitionBatch, Payload, Record, RowBuilder, Stamp,
@@ -11,6 +12,7 @@ use tidemart_local::testing;
 use tidemart_marts::{MartStatus, Refreshed};
 use tidemart_mysql::{Applier, Config};
 use tidemart_pipeline::Destination;
+use tokio_util::sync::CancellationToken;
 
 const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
 pub(crate) const MARTS: [&str; 2] = ["user_sales", "product_sales"];
@@ -224,6 +226,17 @@ impl Feed {
             let events = (0..TABLES.len()).map(|table| (table, Event::Mark(mark))).collect();
             self.apply(lane, events).await;
         }
+    }
+
+    /// Writes the batches of each lane by as many appliers at once, then says that it is done.
+    pub(crate) async fn write_at_once(&mut self, batches: &[Vec<ApplyBatch>], done: &CancellationToken) {
+        let writers = self.appliers.iter_mut().zip(batches).map(async |(applier, batches)| {
+            for batch in batches {
+                applier.write(batch).await.unwrap();
+            }
+        });
+        join_all(writers).await;
+        done.cancel();
     }
 
     /// Applies events of one lane in one transaction.

@@ -1,6 +1,6 @@
 //! One replica table: its names, its types and the fixed parts of its statements, made once.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use tidemart_change::{Row, TableSchema, Value};
 
@@ -53,18 +53,17 @@ impl Replica {
     pub(crate) fn write_value(&self, out: &mut Vec<u8>, row: &Row, index: usize) -> Result<(), Refusal> {
         match row.get(index) {
             Value::Null => out.extend_from_slice(b"NULL"),
-            Value::Text(text) if self.limits[index].is_some_and(|most| characters(text) > most) => {
-                let (table, column) = (&self.schema.table, &self.schema.columns[index].name);
-                let most = self.limits[index].unwrap_or_default();
-                return Err(Refusal::new(format!(
-                    "column {table}.{column}: a text of the key has more than the {most} characters that the replica's \
-                     index has room for"
-                )));
+            Value::Text(text) => {
+                if let Some(most) = self.limits[index].filter(|most| characters(text) > *most) {
+                    return Err(self.unfit(
+                        index,
+                        format_args!(
+                            "a text of the key has more than the {most} characters that the replica's index has room for"
+                        ),
+                    ));
+                }
+                self.literals[index].write(out, text).map_err(|unfit| self.unfit(index, unfit))?;
             }
-            Value::Text(text) => self.literals[index].write(out, text).map_err(|unfit| {
-                let column = &self.schema.columns[index].name;
-                Refusal::new(format!("column {}.{column}: {unfit}", self.schema.table))
-            })?,
             Value::Absent => return Err(self.incomplete()),
         }
         Ok(())
@@ -81,6 +80,10 @@ impl Replica {
             self.write_value(out, row, *index)?;
         }
         Ok(())
+    }
+
+    fn unfit(&self, index: usize, reason: impl Display) -> Refusal {
+        Refusal::new(format!("column {}.{}: {reason}", self.schema.table, self.schema.columns[index].name))
     }
 
     pub(crate) fn incomplete(&self) -> Refusal {

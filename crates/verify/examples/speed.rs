@@ -15,26 +15,22 @@
 mod support;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use mysql_async::prelude::Queryable;
-use tidemart_change::{Lsn, TableName};
 use tidemart_local::testing;
-use tidemart_pipeline::Result;
-use tidemart_verify::{Applied, Options, Progress};
+use tidemart_verify::Options;
 use tokio::{
     sync::{Mutex, mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
 
-use support::Pair;
+use support::{Follower, Pair, follow};
 
 /// Between two transactions.
 const PACE: Duration = Duration::from_millis(2);
-const LAG: Duration = Duration::from_millis(20);
 
 /// An order book: 300k orders, 900k details, 50k users.
 const ROWS: &str = "
@@ -50,30 +46,6 @@ const ROWS: &str = "
     INSERT INTO order_details SELECT n, 1 + n / 3, n % 2000, n % 5, n / 9.0, n / 8.0 FROM generate_series(1, 900000) n;
     ANALYZE;";
 
-/// How many transactions were written and how many have followed.
-struct Follower {
-    sent: Arc<Mutex<u64>>,
-    applied: watch::Receiver<u64>,
-    waits: u64,
-}
-
-impl Progress for Follower {
-    async fn obstacle(&mut self, _: &TableName) -> Result<Option<String>> {
-        Ok(None)
-    }
-
-    async fn applied(&mut self, _: &TableName, _: Lsn) -> Result<Applied> {
-        self.waits += 1;
-        let version = *self.sent.lock().await;
-        self.applied.wait_for(|applied| *applied >= version).await.unwrap();
-        Ok(Applied::Everything { version })
-    }
-
-    async fn replicated(&mut self) -> Result<BTreeSet<TableName>> {
-        Ok(BTreeSet::new())
-    }
-}
-
 async fn write(client: tokio_postgres::Client, sent: Arc<Mutex<u64>>, statements: mpsc::Sender<String>) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -88,21 +60,6 @@ async fn write(client: tokio_postgres::Client, sent: Arc<Mutex<u64>>, statements
         client.batch_execute(&format!("BEGIN; {}; COMMIT", updates.join(";"))).await.unwrap();
         *sent += 1;
         statements.send(updates.join(";")).await.unwrap();
-    }
-}
-
-async fn follow(
-    config: tidemart_mysql::Config,
-    mut received: mpsc::Receiver<String>,
-    applied: watch::Sender<u64>,
-) {
-    let mut conn = tidemart_mysql::connect(&config).await.unwrap();
-    let mut batch = Vec::new();
-    while received.recv_many(&mut batch, 1000).await > 0 {
-        sleep(LAG).await;
-        conn.query_drop(format!("BEGIN;{};COMMIT", batch.join(";"))).await.unwrap();
-        applied.send_modify(|applied| *applied += batch.len() as u64);
-        batch.clear();
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::StreamExt;
@@ -20,9 +21,17 @@ use tidemart_postgres::{
     Tables, catalog, catalog::CatalogTable, copy::parse_row, quote_identifier, quote_table,
 };
 use tidemart_verify::{Applied, Databases, Kind, Options, Progress, Report, Step, verify_with};
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    time::{sleep, timeout},
+};
 use tokio_postgres::Client;
 
 pub(crate) const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
+/// How far a replica is behind.
+const LAG: Duration = Duration::from_millis(20);
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Both databases.
 pub(crate) struct Pair {
@@ -125,6 +134,47 @@ pub(crate) fn postgres_config(database: &TestDatabase) -> tidemart_postgres::Con
 /// Borders of pages wherever there are some rows.
 pub(crate) fn small_pages() -> Options {
     Options { page_rows: 7, ..Options::default() }
+}
+
+/// How many transactions Postgres has committed, locked while one is written, and how many have followed.
+pub(crate) struct Follower {
+    pub(crate) sent: Arc<Mutex<u64>>,
+    pub(crate) applied: watch::Receiver<u64>,
+    /// How often somebody waited.
+    pub(crate) waits: u64,
+}
+
+impl Progress for Follower {
+    async fn obstacle(&mut self, _: &TableName) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn applied(&mut self, _: &TableName, _: Lsn) -> Result<Applied> {
+        self.waits += 1;
+        let version = *self.sent.lock().await;
+        timeout(LIMIT, self.applied.wait_for(|applied| *applied >= version)).await.unwrap().unwrap();
+        Ok(Applied::Everything { version })
+    }
+
+    async fn replicated(&mut self) -> Result<BTreeSet<TableName>> {
+        Ok(BTreeSet::new())
+    }
+}
+
+/// A replication that is always a bit behind.
+pub(crate) async fn follow(
+    config: tidemart_mysql::Config,
+    mut received: mpsc::Receiver<String>,
+    applied: watch::Sender<u64>,
+) {
+    let mut conn = tidemart_mysql::connect(&config).await.unwrap();
+    let mut batch = Vec::new();
+    while received.recv_many(&mut batch, 1000).await > 0 {
+        sleep(LAG).await;
+        conn.query_drop(format!("BEGIN;{};COMMIT", batch.join(";"))).await.unwrap();
+        applied.send_modify(|applied| *applied += batch.len() as u64);
+        batch.clear();
+    }
 }
 
 /// Each difference as `key kind`.

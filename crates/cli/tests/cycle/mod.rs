@@ -9,6 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tidemart_local::testing::{self, TestDatabase};
 
@@ -107,12 +108,20 @@ impl Cycle {
         assert!(output.status.success(), "verify: {}\n{out}\n{err}\n{}", output.status, self.logs());
     }
 
+    /// Records published until now; none while the status cannot tell.
+    pub fn published(&self) -> u64 {
+        count(tables(&self.status()), "published")
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_slice(&self.run(&["status", "--json"]).stdout).unwrap_or_default()
+    }
+
     fn snapshot_is_applied(&self) -> bool {
-        let output = self.run(&["status", "--json"]);
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let tables = status["capture"]["known"]["tables"].as_array().map_or(&[][..], Vec::as_slice);
-        let count = |field: &str| tables.iter().filter_map(|table| table[field].as_u64()).sum::<u64>();
-        let applied = count("applied") > 0 && status["consumer"]["known"]["lag_events"].as_u64() < Some(200);
+        let status = self.status();
+        let tables = tables(&status);
+        let behind = status["consumer"]["known"]["lag_events"].as_u64();
+        let applied = count(tables, "applied") > 0 && behind < Some(200);
         !tables.is_empty() && applied && tables.iter().all(|table| table["snapshot_done"] == true)
     }
 
@@ -152,4 +161,12 @@ impl Cycle {
             .prefer_socket(false);
         mysql_async::Conn::new(options).await.unwrap()
     }
+}
+
+fn tables(status: &Value) -> &[Value] {
+    status["capture"]["known"]["tables"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn count(tables: &[Value], field: &str) -> u64 {
+    tables.iter().filter_map(|table| table[field].as_u64()).sum()
 }
