@@ -2,9 +2,9 @@
 //!
 //! A mark is a row of `tidemart_marks_<mart>_<source>`: an old or a new value of the columns that the mart reads.
 //! `done` says where it stands: 0 waits for a refresh, 1 was refreshed while a rebuild runs that may not have seen
-//! it, 2 waits again after that rebuild.
+//! it, 2 waits again after a month was rebuilt, which may have seen it while the other months did not.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use tidemart_mysql::quote_identifier;
 use tidemart_pipeline::Result;
@@ -18,6 +18,8 @@ use crate::{
 pub(crate) const MOST_MARKS: usize = 100_000;
 /// Conditions in one statement.
 const MOST_CONDITIONS: usize = 500;
+/// A mark that no refresh has seen.
+const WAITING: &str = "0";
 /// A mark that is done but kept for the rebuild that is running.
 const FLAGGED: &str = "1";
 /// A mark that waits again.
@@ -43,6 +45,8 @@ pub(crate) struct SourceChanges {
     pub(crate) ids: Vec<i64>,
     /// Values before, between and after, of rows that may have changed in any column that the mart reads.
     pub(crate) values: Vec<TextRow>,
+    /// Those among them that the row does not have any more: what the replica cannot tell.
+    pub(crate) past: Vec<TextRow>,
     /// Rows that are not what they were when the mart was last computed.
     pub(crate) rows: Vec<RowChange>,
     /// Latest commit among them, microseconds since 1970 UTC.
@@ -126,7 +130,7 @@ struct Row {
 impl Row {
     /// An update leaves two marks, an insert and a delete one each. So a row whose marks are even in number and all
     /// equal to what it is now was the same when the mart was last computed. That holds because each refresh
-    /// computes everything in one snapshot; after a rebuild it does not, and `done` is 2.
+    /// computes everything in one snapshot; after the rebuild of a month it does not, and `done` is 2.
     fn may_have_changed(&self) -> bool {
         self.marks.len() % 2 == 1 || self.marks.iter().any(|mark| mark.again || !mark.same)
     }
@@ -182,8 +186,9 @@ impl SourceChanges {
         if change.before != change.now {
             self.rows.push(change);
         }
-        let values: BTreeSet<_> = row.marks.into_iter().map(|mark| mark.values).collect();
-        self.values.extend(values);
+        let values: BTreeMap<_, _> = row.marks.into_iter().map(|mark| (mark.values, mark.same)).collect();
+        self.past.extend(values.iter().filter(|(_, same)| !**same).map(|(values, _)| values.clone()));
+        self.values.extend(values.into_keys());
     }
 }
 
@@ -219,7 +224,9 @@ pub(crate) enum Fate {
     Delete,
     /// They are in the mart, and a rebuild is running that may not have seen them.
     Flag,
-    /// A rebuild may not have seen them.
+    /// They are not in the mart.
+    Wait,
+    /// They may be in a month of the mart that was rebuilt, and not in others, or the other way round.
     Again,
 }
 
@@ -236,6 +243,7 @@ pub(crate) async fn settle(
     let statement = match fate {
         Fate::Delete => format!("DELETE {table} FROM {table} FORCE INDEX (PRIMARY)"),
         Fate::Flag => set(FLAGGED),
+        Fate::Wait => set(WAITING),
         Fate::Again => set(AGAIN),
     };
     for runs in runs(ids).chunks(MOST_CONDITIONS) {
@@ -292,8 +300,11 @@ mod tests {
     }
 
     fn changed(marks: &[(&str, &str, bool, &str)]) -> Vec<String> {
-        let mut names: Vec<_> =
-            read(marks).values.into_iter().filter_map(|mut row| row.swap_remove(1)).collect();
+        names(read(marks).values)
+    }
+
+    fn names(rows: Vec<TextRow>) -> Vec<String> {
+        let mut names: Vec<_> = rows.into_iter().filter_map(|mut row| row.swap_remove(1)).collect();
         names.sort();
         names
     }
@@ -310,6 +321,7 @@ mod tests {
         let back =
             [("1", "a", true, "0"), ("1", "b", false, "0"), ("1", "b", false, "0"), ("1", "a", true, "0")];
         assert_eq!(changed(&back), ["a", "b"]);
+        assert_eq!(names(read(&back).past), ["b"]);
     }
 
     /// What each row was and is, by name.

@@ -43,29 +43,34 @@ pub(crate) async fn of_dimensions(
 }
 
 /// The groups of the combinations in which a source of these has changed.
+///
+/// Of the others only what their rows were is looked at besides: what they are, they have.
 async fn of_sources(
     session: &mut Session,
     mart: &Mart,
     changes: &Changes,
     wanted: impl Fn(&MartSource) -> bool,
 ) -> Result<BTreeSet<Group>> {
-    let has_wanted = |indexes: &[usize]| indexes.iter().any(|index| wanted(&mart.sources[*index]));
+    let first_wanted =
+        |indexes: &[usize]| indexes.iter().copied().find(|index| wanted(&mart.sources[*index]));
     let mut changed = Vec::new();
     for (index, (source, found)) in mart.sources.iter().zip(&changes.sources).enumerate() {
-        if !found.values.is_empty() {
-            changed.push((index, source, &found.values));
+        let values = if wanted(source) { &found.values } else { &found.past };
+        if !values.is_empty() {
+            changed.push((index, source, values));
         }
     }
     let mut groups = BTreeSet::new();
     let indexes: Vec<_> = changed.iter().map(|(index, ..)| *index).collect();
-    if !has_wanted(&indexes) {
+    if first_wanted(&indexes).is_none() {
         return Ok(groups);
     }
     for (_, source, values) in changed {
         session.refill(&touched(mart, source), &source.rule.columns, values).await?;
     }
-    for combination in combinations(&indexes).into_iter().filter(|combination| has_wanted(combination)) {
-        let rows = session.rows(&query(mart, &combination)).await?;
+    for combination in combinations(&indexes) {
+        let Some(first) = first_wanted(&combination) else { continue };
+        let rows = session.rows(&query(mart, first, &combination)).await?;
         // A group without a name has no row in a mart.
         let group = |row: Vec<Option<String>>| row.into_iter().collect::<Option<Vec<_>>>().map(Group);
         groups.extend(rows.into_iter().filter_map(group));
@@ -73,9 +78,8 @@ async fn of_sources(
     Ok(groups)
 }
 
-/// The SELECT that begins with the first of the changed sources: its join order is from there on.
-fn query(mart: &Mart, changed: &[usize]) -> String {
-    let first = changed.first().copied().unwrap_or_default();
+/// The SELECT that begins with one of the changed sources, which gives the order of its joins.
+fn query(mart: &Mart, first: usize, changed: &[usize]) -> String {
     let mut sql = mart.sources[first].groups.to_owned();
     for (index, source) in mart.sources.iter().enumerate() {
         let table = match changed.contains(&index) {
@@ -114,7 +118,7 @@ mod tests {
     #[test]
     fn a_changed_source_is_read_from_its_marks() {
         let mart = find("user_sales").unwrap();
-        let sql = query(mart, &[1]);
+        let sql = query(mart, 1, &[1]);
         assert!(sql.contains("FROM `tidemart_touched_user_sales_users` u"), "{sql}");
         assert!(sql.contains("JOIN `orders` o"), "{sql}");
     }

@@ -1,8 +1,7 @@
 //! Rebuild of a mart, or of a month of it, while refreshes go on.
 //!
 //! While a rebuild is registered, refreshes flag their marks as done instead of deleting them. The swap deletes those
-//! that were there before the rebuild began to read, and makes all others wait again, so that the next refresh
-//! computes whatever the rebuild may not have seen. A registration is only good while its session holds the rebuild's
+//! that the rebuild's snapshot has, and makes all others wait again for the next refresh. A registration is only good while its session holds the rebuild's
 //! lock: one that was killed leaves nothing that would last, its stage is a temporary table and the next refresh
 //! removes its registration.
 
@@ -69,15 +68,23 @@ async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt
     if !session.lock(Lock::Rebuild, &mart.name, 0).await? {
         return Err(Error::fatal("another rebuild of it is running; wait until it has ended"));
     }
-    let seen = register(session, mart, scope, &what).await?;
+    let mut snapshot = session.another().await?;
+    let seen = register(session, &mut snapshot, mart, scope, &what).await?;
     stage::prepare(session, mart).await?;
-    let computed = stage::compute(session, mart, &part).await?;
+    let computed = stage::compute(session, &mut snapshot, mart, &part).await?;
+    snapshot.close().await;
     let changed = swap(session, mart, part, &seen).await?;
     Ok(Rebuilt { mart: mart.name.clone(), computed, changed })
 }
 
 /// Between two refreshes: the rebuild will see whatever one before has taken the marks of, one after flags its marks.
-async fn register(session: &mut Session, mart: &Mart, scope: Scope, what: &str) -> Result<Seen> {
+async fn register(
+    session: &mut Session,
+    snapshot: &mut Session,
+    mart: &Mart,
+    scope: Scope,
+    what: &str,
+) -> Result<Seen> {
     lock(session, mart).await?;
     let outlook = state::outlook(session, mart).await?;
     if !outlook.built && scope != Scope::Full {
@@ -90,7 +97,7 @@ async fn register(session: &mut Session, mart: &Mart, scope: Scope, what: &str) 
     }
     state::update(session, mart, &format!("rebuilding = {}", quote_string(what))).await?;
     session.commit().await?;
-    let seen = Seen::now(session, mart).await?;
+    let seen = Seen::begin(snapshot, mart).await?;
     session.unlock(Lock::Refresh, &mart.name).await?;
     Ok(seen)
 }

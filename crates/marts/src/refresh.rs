@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use crate::{
     add,
     changes::{self, Changes, Fate},
-    definition::{Group, Mart, Part, find},
+    definition::{Group, Mart, MartSource, Part, find},
     deltas::{self, Deltas},
     groups,
     session::{Lock, Session, TextRow, number, of_mart},
@@ -272,16 +272,19 @@ async fn select(session: &mut Session, mart: &Mart, part: &Part) -> Result<Vec<T
     }
 }
 
-/// Computes the whole mart, once all its sources are complete.
+/// Computes the whole mart, once all its sources are complete. In a snapshot, so that it is known which marks are in it,
+/// and the next refresh can add what differs.
 async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(Refreshed, Vec<Part>)> {
     if let Some(reason) = sources::missing(session, mart).await? {
         state::wait_for(session, mart, &reason).await?;
         return Ok((waiting(mart, reason), Vec::new()));
     }
     sources::index(session, mart).await?;
-    let seen_marks = Seen::now(session, mart).await?;
+    let mut snapshot = session.another().await?;
+    let seen_marks = Seen::begin(&mut snapshot, mart).await?;
     stage::clear(session, mart).await?;
-    stage::compute(session, mart, &Part::Whole).await?;
+    stage::compute(session, &mut snapshot, mart, &Part::Whole).await?;
+    snapshot.close().await;
     session.begin().await?;
     let swapped = stage::swap(session, mart, &[Part::Whole]).await?;
     seen_marks.settle(session, mart, seen(outlook)).await?;
@@ -316,7 +319,7 @@ pub(crate) async fn forget_abandoned(session: &mut Session, mart: &Mart) -> Resu
     state::update(session, mart, "rebuilding = NULL").await
 }
 
-/// The marks that a computation outside of a snapshot has certainly seen: those that were there before it began.
+/// The marks that a computation has seen: those of the snapshot in which it reads.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// Ids by source, ascending.
@@ -325,11 +328,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) async fn now(session: &mut Session, mart: &Mart) -> Result<Self> {
-        let newest_us = sources::newest_commit_us(session, mart).await?;
+    /// Begins the snapshot.
+    pub(crate) async fn begin(snapshot: &mut Session, mart: &Mart) -> Result<Self> {
+        snapshot.snapshot().await?;
+        let newest_us = sources::newest_commit_us(snapshot, mart).await?;
         let mut ids = Vec::new();
         for source in &mart.sources {
-            let marks = changes::all(session, source).await?;
+            let marks = changes::all(snapshot, source).await?;
             ids.push(marks.into_iter().map(|(id, _)| id).collect());
         }
         Ok(Self { ids, newest_us })
@@ -339,15 +344,12 @@ impl Seen {
         self.ids.iter().map(Vec::len).sum()
     }
 
-    /// After a swap of everything: these marks are in it. What came later is refreshed again, whether the
-    /// computation saw it or not.
+    /// After a swap of everything: these marks are in it, and none that came later.
     pub(crate) async fn settle(&self, session: &mut Session, mart: &Mart, fate: Fate) -> Result<()> {
         for (source, seen) in mart.sources.iter().zip(&self.ids) {
-            let marks = changes::all(session, source).await?;
-            let later = |id: &i64| seen.binary_search(id).is_err();
-            let later: Vec<_> = marks.into_iter().map(|(id, _)| id).filter(later).collect();
+            let (_, later) = split(session, source, |id, _| seen.binary_search(&id).is_ok()).await?;
             changes::settle(session, source, seen, fate).await?;
-            changes::settle(session, source, &later, Fate::Again).await?;
+            changes::settle(session, source, &later, Fate::Wait).await?;
         }
         Ok(())
     }
@@ -356,13 +358,23 @@ impl Seen {
     /// too, and goes on waiting.
     pub(crate) async fn settle_month(&self, session: &mut Session, mart: &Mart) -> Result<()> {
         for (source, seen) in mart.sources.iter().zip(&self.ids) {
-            let marks = changes::all(session, source).await?;
-            let (done, again): (Vec<_>, Vec<_>) =
-                marks.into_iter().partition(|(id, flagged)| *flagged && seen.binary_search(id).is_ok());
-            let ids = |marks: Vec<(i64, bool)>| marks.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-            changes::settle(session, source, &ids(done), Fate::Delete).await?;
-            changes::settle(session, source, &ids(again), Fate::Again).await?;
+            let is_done = |id, flagged| flagged && seen.binary_search(&id).is_ok();
+            let (done, again) = split(session, source, is_done).await?;
+            changes::settle(session, source, &done, Fate::Delete).await?;
+            changes::settle(session, source, &again, Fate::Again).await?;
         }
         Ok(())
     }
+}
+
+/// The ids of a source's marks for which this is so, given whether they are flagged, and those of the others.
+async fn split(
+    session: &mut Session,
+    source: &MartSource,
+    is: impl Fn(i64, bool) -> bool,
+) -> Result<(Vec<i64>, Vec<i64>)> {
+    let marks = changes::all(session, source).await?;
+    let (yes, no): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(id, flagged)| is(*id, *flagged));
+    let ids = |marks: Vec<(i64, bool)>| marks.into_iter().map(|(id, _)| id).collect();
+    Ok((ids(yes), ids(no)))
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use mysql_async::{Conn, Error as Driver, Row, Value, prelude::Queryable};
+use mysql_async::{Conn, Error as Driver, QueryResult, Row, TextProtocol, Value, prelude::Queryable};
 use tidemart_mysql::{Config, Dialect, quote_identifier, quote_string};
 use tidemart_pipeline::{Error, Result};
 
@@ -22,7 +22,11 @@ pub(crate) type TextRow = Vec<Option<String>>;
 pub(crate) struct Session {
     pub(crate) conn: Conn,
     pub(crate) dialect: Dialect,
+    config: Config,
 }
+
+/// The answer to a query, taken as it comes: what is kept of it here is bounded.
+pub(crate) struct Stream<'a>(QueryResult<'a, 'static, TextProtocol>);
 
 /// The named locks of a mart; the server frees them when their session ends, however it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,12 @@ impl Lock {
 impl Session {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let (conn, server) = tidemart_mysql::open(config).await?;
-        Ok(Self { conn, dialect: server.dialect })
+        Ok(Self { conn, dialect: server.dialect, config: config.clone() })
+    }
+
+    /// Another session of the same server.
+    pub(crate) async fn another(&self) -> Result<Self> {
+        Self::open(&self.config).await
     }
 
     /// Runs a statement; says how many rows it changed.
@@ -60,6 +69,11 @@ impl Session {
     pub(crate) async fn run_long(&mut self, sql: &str) -> Result<u64> {
         within(LONG_ANSWER, self.conn.query_drop(sql)).await?;
         Ok(self.conn.affected_rows())
+    }
+
+    /// Begins a query that may take hours and give more rows than are kept at once.
+    pub(crate) async fn stream(&mut self, sql: &str) -> Result<Stream<'_>> {
+        within(LONG_ANSWER, self.conn.query_iter(sql.to_owned())).await.map(Stream)
     }
 
     /// All rows of a query.
@@ -121,6 +135,11 @@ impl Session {
     /// for few rows.
     pub(crate) async fn refill(&mut self, table: &str, columns: &[String], rows: &[TextRow]) -> Result<()> {
         self.run(&format!("DELETE FROM {table}")).await?;
+        self.append(table, columns, rows).await
+    }
+
+    /// Adds rows to a table.
+    pub(crate) async fn append(&mut self, table: &str, columns: &[String], rows: &[TextRow]) -> Result<()> {
         let head = format!("INSERT INTO {table} ({}) VALUES ", identifiers(columns));
         for rows in rows.chunks(ROWS_PER_STATEMENT) {
             self.run(&format!("{head}{}", tuples(rows.iter().map(Vec::as_slice)))).await?;
@@ -133,10 +152,23 @@ impl Session {
     }
 }
 
+impl Stream<'_> {
+    /// The next rows, as many as go into one statement; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Vec<TextRow>> {
+        let mut rows = Vec::with_capacity(ROWS_PER_STATEMENT);
+        while rows.len() < ROWS_PER_STATEMENT
+            && let Some(row) = within(LONG_ANSWER, self.0.next()).await?
+        {
+            rows.push(texts(row)?);
+        }
+        Ok(rows)
+    }
+}
+
 /// All rows of a query as texts.
 pub(crate) async fn read(conn: &mut Conn, sql: &str) -> Result<Vec<TextRow>> {
     let rows: Vec<Row> = within(ANSWER, conn.query(sql)).await?;
-    rows.into_iter().map(|row| row.unwrap_raw().into_iter().map(text).collect()).collect()
+    rows.into_iter().map(texts).collect()
 }
 
 async fn within<T>(
@@ -147,6 +179,10 @@ async fn within<T>(
         Ok(answer) => answer.map_err(fault),
         Err(_) => Err(Error::transient(format!("no answer from MySQL within {} s", limit.as_secs()))),
     }
+}
+
+fn texts(row: Row) -> Result<TextRow> {
+    row.unwrap_raw().into_iter().map(text).collect()
 }
 
 /// The text protocol sends every value as text.

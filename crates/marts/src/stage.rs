@@ -47,9 +47,25 @@ pub(crate) async fn clear(session: &mut Session, mart: &Mart) -> Result<()> {
     session.run(&format!("TRUNCATE TABLE {}", name(mart))).await.map(drop)
 }
 
-/// Computes a part inside the server. One statement, so one snapshot; READ COMMITTED locks no row that it reads.
-pub(crate) async fn compute(session: &mut Session, mart: &Mart, part: &Part) -> Result<u64> {
-    session.run_long(&format!("INSERT INTO {} {}", name(mart), mart.select(part))).await
+/// Adds a part to the stage, as the snapshot of another session has it, and says how many rows. Through this process,
+/// not by INSERT … SELECT: that would read what is there now, and lock it.
+pub(crate) async fn compute(
+    session: &mut Session,
+    snapshot: &mut Session,
+    mart: &Mart,
+    part: &Part,
+) -> Result<u64> {
+    let select = mart.select(part);
+    let mut computed = snapshot.stream(&select).await?;
+    let mut count = 0;
+    loop {
+        let rows = computed.next().await?;
+        if rows.is_empty() {
+            return Ok(count);
+        }
+        count += rows.len() as u64;
+        session.append(&name(mart), &mart.columns, &rows).await?;
+    }
 }
 
 /// Fills the stage with rows that were computed elsewhere, and no others.

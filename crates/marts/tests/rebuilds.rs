@@ -89,6 +89,41 @@ async fn a_rebuild_that_is_killed_leaves_no_rest() {
     .await;
 }
 
+#[tokio::test]
+async fn what_comes_while_everything_is_computed_is_added_afterwards() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        for key in 1..=2 {
+            // A reader who has locked the mart holds up the swap, after all else is done.
+            let mut reader = target.connect().await;
+            execute(&mut reader, "LOCK TABLES user_sales READ").await;
+            let computing = async {
+                match key {
+                    // As if it was never computed.
+                    1 => {
+                        target.execute("UPDATE tidemart_marts SET built = FALSE").await;
+                        target.refresh("user_sales").await.whole
+                    }
+                    _ => tidemart_marts::rebuild(&target.config, "user_sales", Scope::Full).await.is_ok(),
+                }
+            };
+            let writing = async {
+                let swap = "SELECT COUNT(*) FROM information_schema.processlist \
+                            WHERE db = DATABASE() AND info LIKE 'DELETE m FROM%'";
+                eventually(async || target.number(swap).await > 0).await;
+                order(&mut feed, &mut model, key).await;
+                reader.disconnect().await.unwrap();
+            };
+            assert!(tokio::join!(computing, writing).0);
+            assert_ne!(target.mart("user_sales").await, model.mart("user_sales"));
+            let refreshed = target.refresh("user_sales").await;
+            assert!(refreshed.units > 0 && !refreshed.whole, "{refreshed:?}");
+            assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+        }
+    })
+    .await;
+}
+
 /// A session that is registered as a rebuild, and does nothing.
 async fn registered(target: &Target) -> mysql_async::Conn {
     let mut conn = target.connect().await;
