@@ -135,7 +135,7 @@ async fn run(session: &mut Session, mart: &Mart) -> Result<Report> {
 }
 
 /// Why there is nothing to compare yet.
-async fn obstacle(session: &mut Session, mart: &Mart) -> Result<Option<String>> {
+pub(crate) async fn obstacle(session: &mut Session, mart: &Mart) -> Result<Option<String>> {
     if let Some(reason) = sources::missing(session, mart).await? {
         return Ok(Some(reason));
     }

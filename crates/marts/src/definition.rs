@@ -14,6 +14,8 @@ use crate::{
 
 /// The place in a SELECT or a test where a restriction goes; a comment, so that the file is SQL as it stands.
 const RESTRICTION: &str = "/*{and}*/";
+/// The place in a test where one for what it reads of the sources goes.
+const OF_SOURCES: &str = "/*{and of sources}*/";
 /// The place where MySQL is told to join in the order of the text.
 const STRAIGHT: &str = "/*{straight}*/";
 /// More values than these are not looked up one by one: the whole month takes less.
@@ -73,6 +75,8 @@ struct Toml {
     key: Vec<String>,
     /// What the months are of, as select.sql calls it.
     month: String,
+    /// SELECT of the least and the greatest of them.
+    span: String,
     narrow: Option<Narrow>,
     /// What the columns are besides the key; without it a changed group is always computed anew.
     measures: Option<MeasuresToml>,
@@ -123,8 +127,8 @@ struct TestToml {
 pub(crate) enum Pace {
     /// With each refresh, on the groups that it replaced.
     Refresh,
-    /// Now and then, on everything.
-    Whole,
+    /// Now and then, on one month after the other.
+    Month,
 }
 
 /// A mart.
@@ -273,6 +277,12 @@ impl Mart {
         }
     }
 
+    /// SELECTs of the first and the last month that the mart and its sources have.
+    pub(crate) fn spans(&self) -> [String; 2] {
+        let month = quote_identifier(&self.toml.key[0]);
+        [self.toml.span.clone(), format!("SELECT MIN({month}), MAX({month}) FROM {}", self.table())]
+    }
+
     /// A condition that two tables with the mart's columns have a row of the same group.
     pub(crate) fn same_group(&self, one: &str, other: &str) -> String {
         let same = |column: &String| format!("{one}.{0} = {other}.{0}", quote_identifier(column));
@@ -361,12 +371,15 @@ impl MartSource {
 }
 
 impl DataTest {
-    /// The test's SQL, on parts of the mart where it takes a restriction.
+    /// The test's SQL, on parts of the mart; one that reads the sources must be given one part.
     pub(crate) fn sql(&self, mart: &Mart, parts: &[Part]) -> String {
         let table = mart.table();
         let each: Vec<_> =
             parts.iter().map(|part| format!("({})", mart.own_condition(part, &table))).collect();
-        self.sql.replace(RESTRICTION, &format!("AND ({})", each.join(" OR ")))
+        let of_sources = parts.first().map(|part| mart.month_condition(part)).unwrap_or_default();
+        self.sql
+            .replace(RESTRICTION, &format!("AND ({})", each.join(" OR ")))
+            .replace(OF_SOURCES, &of_sources)
     }
 }
 
@@ -420,7 +433,9 @@ mod tests {
             let named = outer.lines().filter_map(|line| line.trim_end_matches(',').rsplit_once(" AS "));
             assert_eq!(named.map(|(_, name)| name).collect::<Vec<_>>(), mart.columns);
             for test in &mart.tests {
-                assert_eq!(test.pace == Pace::Refresh, test.sql.contains(RESTRICTION), "{}", test.name);
+                assert!(test.sql.contains(RESTRICTION), "{}", test.name);
+                // A refresh gives several parts.
+                assert!(test.pace == Pace::Month || !test.sql.contains(OF_SOURCES), "{}", test.name);
             }
             let replicas = mart.sources.iter().map(|source| format!("{{{}}}", source.replica));
             for replica in replicas {

@@ -185,9 +185,20 @@ pub(crate) async fn refreshed(
     update(session, mart, &assignments).await
 }
 
-/// Records what the data tests said.
-pub(crate) async fn tested(session: &mut Session, mart: &Mart, failed: Option<&str>) -> Result<()> {
-    update(session, mart, &format!("failed = {}, tested_at = NOW(6)", literal(failed))).await
+/// Records which data tests fail.
+pub(crate) async fn failed(session: &mut Session, mart: &Mart, failed: &str) -> Result<()> {
+    update(session, mart, &format!("failed = {}, tested_at = NOW(6)", quote_string(failed))).await
+}
+
+/// Records that all data tests hold, but for what a refresh has recorded since that moment.
+pub(crate) async fn nothing_failed_since(
+    session: &mut Session,
+    mart: &Mart,
+    begun: Option<&str>,
+) -> Result<()> {
+    let assignments =
+        format!("failed = IF(tested_at > {}, failed, NULL), tested_at = NOW(6)", literal(begun));
+    update(session, mart, &assignments).await
 }
 
 /// How many rows the mart has, as an expression.

@@ -7,15 +7,13 @@ use tidemart_pipeline::Result;
 use tracing::warn;
 
 use crate::{
-    changes::Changes,
     definition::{Group, Mart, Pace, Part},
-    groups,
     session::{Session, TextRow},
     state,
 };
 
 /// Offending rows that are named.
-const MOST_NAMED: usize = 20;
+pub(crate) const MOST_NAMED: usize = 20;
 
 /// What a data test found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,33 +27,26 @@ pub struct TestResult {
 }
 
 /// The tests of each refresh, on the parts that it has replaced. What fails is logged and stands in the mart's state
-/// until the tests of everything are run again.
+/// until a round over everything finds nothing.
 pub(crate) async fn after_refresh(session: &mut Session, mart: &Mart, parts: &[Part]) -> Result<Vec<String>> {
     if parts.is_empty() {
         return Ok(Vec::new());
     }
-    let mut failed = run(session, mart, parts, Some(Pace::Refresh), &BTreeSet::new()).await?;
-    failed.retain(|result| result.offending > 0);
-    record(session, mart, &failed, false).await?;
+    let failed = failed(session, mart, parts, Some(Pace::Refresh), &BTreeSet::new()).await?;
+    record(session, mart, &failed).await?;
     Ok(failed.into_iter().map(|result| result.name).collect())
 }
 
-/// Every test on everything, in a snapshot of its own; `None` while marks cannot say what is on the move.
-pub(crate) async fn whole(session: &mut Session, mart: &Mart) -> Result<Option<Vec<TestResult>>> {
-    session.snapshot().await?;
-    let changes = Changes::read(session, mart).await?;
-    let results = match changes.everything {
-        true => None,
-        false => {
-            let moving = groups::of(session, mart, &changes).await?;
-            Some(run(session, mart, &[Part::Whole], None, &moving).await?)
-        }
-    };
-    session.commit().await?;
-    if let Some(results) = &results {
-        let failed: Vec<_> = results.iter().filter(|result| result.offending > 0).cloned().collect();
-        record(session, mart, &failed, true).await?;
-    }
+/// Those tests among them that fail.
+pub(crate) async fn failed(
+    session: &mut Session,
+    mart: &Mart,
+    parts: &[Part],
+    pace: Option<Pace>,
+    moving: &BTreeSet<Group>,
+) -> Result<Vec<TestResult>> {
+    let mut results = run(session, mart, parts, pace, moving).await?;
+    results.retain(|result| result.offending > 0);
     Ok(results)
 }
 
@@ -79,16 +70,14 @@ pub(crate) async fn run(
     Ok(results)
 }
 
-/// Only the tests of everything can clear what has failed before.
-async fn record(session: &mut Session, mart: &Mart, failed: &[TestResult], everything: bool) -> Result<()> {
-    let text = failures(failed);
-    if let Some(failures) = &text {
-        warn!(mart = mart.name, failures, "data tests fail");
+/// Logs what failed and writes it into the mart's state; where nothing did it changes nothing.
+pub(crate) async fn record(session: &mut Session, mart: &Mart, failed: &[TestResult]) -> Result<()> {
+    if failed.is_empty() {
+        return Ok(());
     }
-    if everything || text.is_some() {
-        state::tested(session, mart, text.as_deref()).await?;
-    }
-    Ok(())
+    let failures = failures(failed);
+    warn!(mart = mart.name, failures, "data tests fail");
+    state::failed(session, mart, &failures).await
 }
 
 fn group(row: TextRow) -> Group {
@@ -96,8 +85,8 @@ fn group(row: TextRow) -> Group {
 }
 
 /// The tests that failed, on one line; how many rows, but not which: it goes to the log.
-fn failures(failed: &[TestResult]) -> Option<String> {
+fn failures(failed: &[TestResult]) -> String {
     let each: Vec<_> =
         failed.iter().map(|result| format!("{} ({})", result.name, result.offending)).collect();
-    (!each.is_empty()).then(|| each.join(", "))
+    each.join(", ")
 }

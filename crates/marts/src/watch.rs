@@ -13,25 +13,21 @@ use tracing::{info, warn};
 
 use crate::{
     definition::{self, Mart},
-    refresh::{self, Refresher},
-    session::{Session, of_mart},
-    tests_of_data,
+    refresh::Refresher,
+    rounds,
 };
 
-/// Least time between two runs of the tests of everything, and before the first: a start has enough to do.
-const BETWEEN_TESTS: Duration = Duration::from_secs(60);
-/// ... and so many times as long as they take, so that they cost a hundredth of a core at most.
-const TEST_REST: u32 = 100;
-/// A refresh is followed by a rest of so many times its own length, if that is longer than the interval: a mart costs
-/// a third of a core at most, however much changes. Marks that gather meanwhile are worked off together.
-const REFRESH_REST: u32 = 2;
+/// Between two rounds of the data tests, and before the first: a start has enough to do.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(60);
+/// A refresh is followed by a rest of its own length, if that is longer than the interval: a mart costs half a core at
+/// most, however much changes. Marks that gather meanwhile are worked off together.
+const REFRESH_REST: u32 = 1;
 /// Between two looks for sources that are not complete yet.
 const WAITING: Duration = Duration::from_millis(500);
 /// MySQL ends sessions that are idle for a minute; one that would be for so long is given back.
 const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
-/// Refreshes every mart whenever something has changed, with a pause of `interval` (or twice as long as the last refresh
-/// took) in between, and runs all data tests now and then, until the shutdown. Each mart has sessions of its own;
+/// Refreshes every mart whenever something has changed, with a pause of `interval` (or as long as the last refresh took) in between, and runs all data tests now and then, until the shutdown. Each mart has sessions of its own;
 /// transient faults are retried for ever.
 ///
 /// # Errors
@@ -75,36 +71,15 @@ async fn keep_fresh(config: &Config, mart: &'static Mart, interval: Duration) ->
     }
 }
 
-/// Runs the tests over another session, since they take longer than a refresh may wait.
 async fn keep_tested(config: &Config, mart: &'static Mart) -> Result<Infallible> {
     let mut backoff = Backoff::new();
-    sleep(BETWEEN_TESTS).await;
     loop {
-        let begun = Instant::now();
-        match test(config, mart).await.map_err(of_mart(&mart.name)) {
+        sleep(BETWEEN_ROUNDS).await;
+        match rounds::run_at_rest(config, mart).await {
             Ok(()) => backoff.reset(),
-            Err(error) => {
-                pause(mart, error, &mut backoff).await?;
-                continue;
-            }
+            Err(error) => pause(mart, error, &mut backoff).await?,
         }
-        sleep(BETWEEN_TESTS.max(begun.elapsed() * TEST_REST)).await;
     }
-}
-
-async fn test(config: &Config, mart: &Mart) -> Result<()> {
-    let session = refresh::open(config, mart).await?;
-    let Ok(mut session) = session else { return Ok(()) };
-    let result = test_in(&mut session, mart).await;
-    Session::close(session).await;
-    result
-}
-
-async fn test_in(session: &mut Session, mart: &Mart) -> Result<()> {
-    if crate::state::outlook(session, mart).await?.built {
-        tests_of_data::whole(session, mart).await?;
-    }
-    Ok(())
 }
 
 /// Waits before the next attempt, unless a person must act.

@@ -117,6 +117,41 @@ async fn a_data_test_that_fails_is_in_the_refresh_the_state_and_the_check() {
 }
 
 #[tokio::test]
+async fn a_round_of_the_data_tests_goes_over_every_month() {
+    on_both(async |target| {
+        let run = async |mart| tidemart_marts::run_tests(&target.config, mart).await.unwrap();
+        // Nothing was computed yet.
+        assert_eq!(run("product_sales").await, []);
+        let (mut feed, mut model) = filled(&target).await;
+        for mart in MARTS {
+            assert_eq!(run(mart).await, []);
+            // Before the first month of the sources, and in the last one.
+            let last = model.mart(mart).pop().unwrap();
+            let values =
+                if mart == "user_sales" { "'x', 1, 1, NULL, 0, 0, 9" } else { "'x', 'y', 1, 1, 0, 0, 0" };
+            target.execute(&format!("INSERT INTO {mart} VALUES ('2020-01-01', {values})")).await;
+            target.execute(&format!("DELETE FROM {mart} WHERE {}", condition(mart, &last))).await;
+            let failed = run(mart).await;
+            let agrees = failed.iter().find(|test| test.name.starts_with("agrees_with")).unwrap();
+            assert_eq!(agrees.examples, ["2020-01-01", &last[0]], "{failed:?}");
+            assert!(target.status(mart).await.failed.unwrap().contains(&format!("{} (2)", agrees.name)));
+            tidemart_marts::rebuild(&target.config, mart, tidemart_marts::Scope::Full).await.unwrap();
+            assert_eq!(run(mart).await, []);
+            assert_eq!(target.status(mart).await.failed, None);
+        }
+        // What waits for a refresh is no failure.
+        let user = model.row(USERS, 1);
+        let mut order = model.row(ORDERS, 1);
+        order[1] = Some("1".to_owned());
+        let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
+        feed.apply_all(events).await;
+        assert!(!tidemart_marts::check(&target.config, "user_sales").await.unwrap().moving.eq(&0));
+        assert_eq!(run("user_sales").await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_unknown_mart_and_one_that_was_never_computed_are_said() {
     on_both(async |target| {
         let error = tidemart_marts::check(&target.config, "sales").await.unwrap_err();
