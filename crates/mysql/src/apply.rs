@@ -22,6 +22,7 @@ use crate::{
     session::Session,
     statement::{Packet, Step},
     tables,
+    written::Written,
 };
 
 /// Bytes around the statements of a packet.
@@ -42,6 +43,7 @@ pub struct Applier {
     lanes: BTreeMap<TopicPartition, Lane>,
     replicas: Vec<Arc<Replica>>,
     packet: Packet,
+    written: Written,
     /// The server's max_allowed_packet, once it is known.
     max_allowed_packet: usize,
     attempts: Attempts,
@@ -78,6 +80,7 @@ impl Applier {
             lanes: BTreeMap::new(),
             replicas: Vec::new(),
             packet,
+            written: Written::default(),
             max_allowed_packet: usize::MAX,
             attempts: Attempts::default(),
         })
@@ -216,11 +219,13 @@ impl Applier {
         };
         self.packet.shrink(self.config.transaction_bytes);
         if let Err(fault) = result {
+            self.written.clear();
             session.close().await;
             return Err(fault);
         }
         self.session = Some(session);
         self.advance(&steps);
+        tables.iter().for_each(|changes| self.written.note(changes));
         Ok(())
     }
 
@@ -229,9 +234,9 @@ impl Applier {
         steps: &[Step<'_>],
         tables: &[TableChanges<'_>],
     ) -> std::result::Result<(), Refusal> {
-        let packet = &mut self.packet;
+        let Self { packet, written, .. } = self;
         packet.begin(steps);
-        tables.iter().enumerate().try_for_each(|(number, changes)| packet.table(number, changes))?;
+        tables.iter().enumerate().try_for_each(|(number, changes)| packet.table(number, changes, written))?;
         packet.commit();
         let size = packet.sql.len() + PACKET_FRAME;
         if size <= self.max_allowed_packet {
@@ -338,6 +343,7 @@ impl Destination for Applier {
             session.close().await;
         }
         self.lanes.clear();
+        self.written.clear();
         let mut session = self.session().await?;
         match checkpoints::resume(&mut session.conn, scope).await {
             Ok(lanes) => self.lanes = lanes,

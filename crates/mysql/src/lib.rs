@@ -25,6 +25,7 @@ mod session;
 mod statement;
 pub mod tables;
 pub mod types;
+mod written;
 
 pub use apply::Applier;
 pub use checkpoints::{CheckpointStatus, checkpoints};

@@ -13,6 +13,7 @@ use crate::{
     marks::MarkTable,
     reduce::{Action, Entry, TableChanges},
     replica::Replica,
+    written::Written,
 };
 
 /// An expression that fails under every sql_mode: a zero row count is no error, and a packet of statements would run
@@ -85,12 +86,17 @@ impl Packet {
     }
 
     /// Appends the rows of one table: old marks, deletes, upserts, updates, new marks.
-    pub(crate) fn table(&mut self, number: usize, changes: &TableChanges<'_>) -> Result<(), Refusal> {
+    pub(crate) fn table(
+        &mut self,
+        number: usize,
+        changes: &TableChanges<'_>,
+        written: &Written,
+    ) -> Result<(), Refusal> {
         let replica = &*changes.replica;
         let role = Role::Rows(number);
         let mut groups = Groups::default();
         changes.entries.iter().for_each(|entry| groups.add(entry));
-        self.old_marks(role, changes)?;
+        self.old_marks(role, changes, written)?;
         for rows in groups.deletes.chunks(self.rows_per_statement) {
             self.try_statement(role, |sql| write_delete(sql, replica, rows))?;
         }
@@ -103,23 +109,29 @@ impl Packet {
         for row in groups.updates {
             self.try_statement(role, |sql| write_update(sql, replica, row))?;
         }
-        self.new_marks(role, changes)
+        self.new_marks(role, changes, written)
     }
 
-    fn old_marks(&mut self, role: Role, changes: &TableChanges<'_>) -> Result<(), Refusal> {
-        if changes.replica.marks.is_empty() {
-            return Ok(());
-        }
-        let rows = marked(changes, |_| true);
-        self.selected_marks(role, changes, &rows)
-    }
-
-    fn new_marks(&mut self, role: Role, changes: &TableChanges<'_>) -> Result<(), Refusal> {
-        if changes.replica.marks.is_empty() {
-            return Ok(());
-        }
-        let upserted = marked(changes, |action| matches!(action, Action::Upsert(_)));
+    fn old_marks(
+        &mut self,
+        role: Role,
+        changes: &TableChanges<'_>,
+        written: &Written,
+    ) -> Result<(), Refusal> {
         for mark in &changes.replica.marks {
+            self.selected_marks(role, changes, mark, &marked(changes, mark, written, |_| true))?;
+        }
+        Ok(())
+    }
+
+    fn new_marks(
+        &mut self,
+        role: Role,
+        changes: &TableChanges<'_>,
+        written: &Written,
+    ) -> Result<(), Refusal> {
+        for mark in &changes.replica.marks {
+            let upserted = marked(changes, mark, written, |action| matches!(action, Action::Upsert(_)));
             for rows in upserted.chunks(self.rows_per_statement) {
                 self.try_statement(role, |sql| write_new_marks(sql, changes, mark, rows))?;
             }
@@ -130,9 +142,10 @@ impl Packet {
                     sql.push(b')');
                 });
             }
+            let updated = marked(changes, mark, written, |action| matches!(action, Action::Update(_)));
+            self.selected_marks(role, changes, mark, &updated)?;
         }
-        let updated = marked(changes, |action| matches!(action, Action::Update(_)));
-        self.selected_marks(role, changes, &updated)
+        Ok(())
     }
 
     /// Marks with the values that the table has at this point of the transaction.
@@ -140,18 +153,17 @@ impl Packet {
         &mut self,
         role: Role,
         changes: &TableChanges<'_>,
+        mark: &MarkTable,
         rows: &[&Row],
     ) -> Result<(), Refusal> {
-        for mark in &changes.replica.marks {
-            for rows in rows.chunks(self.rows_per_statement) {
-                self.try_statement(role, |sql| {
-                    sql.extend_from_slice(mark.insert.as_bytes());
-                    sql.extend_from_slice(mark.select.as_bytes());
-                    write_commit_us(sql, changes);
-                    write_from(sql, &changes.replica);
-                    write_keys(sql, &changes.replica, rows)
-                })?;
-            }
+        for rows in rows.chunks(self.rows_per_statement) {
+            self.try_statement(role, |sql| {
+                sql.extend_from_slice(mark.insert.as_bytes());
+                sql.extend_from_slice(mark.select.as_bytes());
+                write_commit_us(sql, changes);
+                write_from(sql, &changes.replica);
+                write_keys(sql, &changes.replica, rows)
+            })?;
         }
         Ok(())
     }
@@ -198,9 +210,19 @@ impl<'a> Groups<'a> {
     }
 }
 
-fn marked<'a>(changes: &'a TableChanges<'_>, takes: impl Fn(&Action<'_>) -> bool) -> Vec<&'a Row> {
+/// Rows that leave a mark: those that may differ from what is there in a column that the mart reads.
+fn marked<'a>(
+    changes: &'a TableChanges<'_>,
+    mark: &MarkTable,
+    written: &Written,
+    takes: impl Fn(&Action<'_>) -> bool,
+) -> Vec<&'a Row> {
+    let same = |action: &Action<'_>| match action {
+        Action::Upsert(row) => written.has(mark, &changes.replica.key, row),
+        Action::Update(_) | Action::Delete(_) => false,
+    };
     let entries = changes.entries.iter().filter(|entry| entry.marked && takes(&entry.action));
-    entries.map(|entry| entry.action.row()).collect()
+    entries.filter(|entry| !same(&entry.action)).map(|entry| entry.action.row()).collect()
 }
 
 fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {

@@ -81,6 +81,44 @@ async fn every_change_marks_what_was_and_what_is() {
 }
 
 #[tokio::test]
+async fn what_is_known_to_be_the_same_leaves_no_mark() {
+    on_both(async |target| {
+        let rules = [rule("m", &["k", "a"]), rule("n", &["k", "b"])];
+        let mut applier = target.applier_with(&rules);
+        let mut feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]).create(&["2", "a", "b"]);
+        let scope = vec![feed.partition.clone()];
+        apply(&mut applier, &[&feed]).await;
+        // Each step: what it changes, and how many marks it leaves for each mart.
+        let mut step = async |applier: &mut tidemart_mysql::Applier,
+                              next: fn(Feed) -> Feed,
+                              marks: [&str; 2]| {
+            target.execute("DELETE FROM tidemart_marks_m_t").await;
+            target.execute("DELETE FROM tidemart_marks_n_t").await;
+            feed = next(Feed { records: vec![], ..feed.clone() });
+            applier.write(&batch([feed.part()])).await.unwrap();
+            let count =
+                "SELECT (SELECT COUNT(*) FROM tidemart_marks_m_t), (SELECT COUNT(*) FROM tidemart_marks_n_t)";
+            assert_eq!(target.rows(count).await, [marks]);
+        };
+        step(&mut applier, |feed| feed.update(&["1", "a", "c"]), ["0", "2"]).await;
+        step(&mut applier, |feed| feed.update(&["1", "b", "c"]).update(&["2", "a", "b"]), ["2", "0"]).await;
+        // Away and back in one transaction.
+        step(&mut applier, |feed| feed.update(&["1", "z", "z"]).update(&["1", "b", "c"]), ["0", "0"]).await;
+        // A row that is incomplete is not compared, nor the one after it.
+        step(&mut applier, |feed| feed.update(&["1", "-", "c"]), ["2", "2"]).await;
+        step(&mut applier, |feed| feed.update(&["1", "b", "c"]), ["2", "2"]).await;
+        step(&mut applier, |feed| feed.update(&["1", "b", "c"]), ["0", "0"]).await;
+        // Deleted, and made again as it was.
+        step(&mut applier, |feed| feed.delete(&["1", "-", "-"]), ["1", "1"]).await;
+        step(&mut applier, |feed| feed.create(&["1", "b", "c"]), ["1", "1"]).await;
+        // Somebody else may have written before a resume.
+        applier.resume(&scope).await.unwrap();
+        step(&mut applier, |feed| feed.update(&["1", "b", "c"]), ["2", "2"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rows_of_a_snapshot_leave_one_mark_for_everything() {
     on_both(async |target| {
         let feed = Feed::new(&keyed(), 0)
