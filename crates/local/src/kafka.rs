@@ -152,7 +152,7 @@ impl Kind for Kafka {
     }
 
     fn address(&self, site: &Site) -> Address {
-        Address { host: HOST, port: site.port(), owner: None, admin: None }
+        Address { host: HOST, port: site.port(), socket: None, owner: None, admin: None }
     }
 }
 

@@ -103,6 +103,7 @@ pub(crate) fn address(site: &Site) -> Address {
     Address {
         host: HOST,
         port: site.port(),
+        socket: None,
         owner: Some(Login { user: OWNER, password: site.owner_password.clone() }),
         admin: Some(Login { user: ADMIN, password: site.admin_password.clone() }),
     }

@@ -22,6 +22,8 @@ pub(crate) const DISTRIBUTION: Distribution = Distribution {
     pom: include_str!("../servers/postgres/pom.xml"),
     unpack: Unpack::Tar("postgres-linux-x86_64.txz"),
 };
+/// `sockaddr_un.sun_path` without its closing zero.
+const LONGEST_SOCKET: usize = 107;
 const ADVICE: &str = "name the folder that holds `postgres` and `initdb`";
 
 /// A private Postgres, ready for logical replication.
@@ -70,8 +72,8 @@ impl Postgres {
         vec![
             format!("listen_addresses={HOST}"),
             format!("port={}", site.port()),
-            // Unix sockets would need a folder, and their path may be too long for one.
-            "unix_socket_directories=".to_owned(),
+            format!("unix_socket_directories={}", socket_folder(site).map_or_else(String::new, quoted)),
+            "unix_socket_permissions=0700".to_owned(),
             // In the title of every process of this server.
             format!("cluster_name={}", site.mark),
             "wal_level=logical".to_owned(),
@@ -157,10 +159,22 @@ impl Kind for Postgres {
         Address {
             host: HOST,
             port: site.port(),
+            socket: socket_folder(site).map(Path::to_owned),
             owner: Some(Login { user: OWNER, password: site.owner_password.clone() }),
             admin: Some(Login { user: ADMIN, password: site.admin_password.clone() }),
         }
     }
+}
+
+/// The folder of the server's Unix socket, unless the socket's path would be too long for one.
+fn socket_folder(site: &Site) -> Option<&Path> {
+    let socket = site.run.join(format!(".s.PGSQL.{}", site.port()));
+    (socket.as_os_str().len() <= LONGEST_SOCKET).then_some(&site.run)
+}
+
+/// An entry of a list of folders in Postgres' settings.
+fn quoted(folder: &Path) -> String {
+    format!("\"{}\"", folder.display().to_string().replace('"', "\"\""))
 }
 
 /// Makes a database of the owner's on a server that is ready, where there is none of this name.

@@ -61,6 +61,8 @@ pub struct Address {
     pub host: &'static str,
     /// The port for clients.
     pub port: u16,
+    /// The folder of its Unix socket, which takes less of the processor; only its account can use it.
+    pub socket: Option<PathBuf>,
     /// The account for the application; a broker has none.
     pub owner: Option<Login>,
     /// The server's superuser; a broker has none.
