@@ -80,7 +80,7 @@ pub struct Limits {
     /// Milliseconds between two batches at least, so that a busy source does not cost one Kafka transaction for each
     /// commit. A commit after a quiet moment goes out at once. 0 is allowed.
     pub linger_ms: u64,
-    /// The same while more than 4,000 rows a second come: batches that are worth their Kafka transaction.
+    /// The same while more than 1,500 rows a second come: batches that are worth their Kafka transaction.
     pub busy_linger_ms: u64,
     /// Milliseconds after which a source whose log moves without changes of our tables gets a batch that only moves
     /// the position, so that Postgres can drop old log.

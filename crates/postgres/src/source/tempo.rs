@@ -8,7 +8,9 @@ use crate::config::Limits;
 
 /// Rows in a millisecond from which on a source counts as busy: a batch of its own for each few commits would cost
 /// Kafka and MySQL more than the rows do.
-const BUSY_ROWS_PER_MS: u128 = 4;
+const BUSY_ROWS_PER_MS: f64 = 1.5;
+/// The rate is that of about so many milliseconds, so that two commits that come close together are no load.
+const MEMORY_MS: f64 = 100.0;
 
 /// The pauses between batches: short ones, and longer ones while many changes come.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub(super) struct Tempo {
     busy_linger: Duration,
     heartbeat: Duration,
     last_batch: Instant,
-    busy: bool,
+    rows_per_ms: f64,
 }
 
 impl Tempo {
@@ -29,13 +31,14 @@ impl Tempo {
             heartbeat: Duration::from_millis(limits.heartbeat_ms),
             // The first batch waits for nothing.
             last_batch: now.checked_sub(linger).unwrap_or(now),
-            busy: false,
+            rows_per_ms: 0.0,
         }
     }
 
     /// From when on whole transactions go out.
     pub(super) fn linger(&self) -> Instant {
-        self.last_batch + if self.busy { self.busy_linger } else { self.linger }
+        let busy = self.rows_per_ms > BUSY_ROWS_PER_MS;
+        self.last_batch + if busy { self.busy_linger } else { self.linger }
     }
 
     /// From when on a position goes out by itself.
@@ -50,7 +53,11 @@ impl Tempo {
 
     /// A batch of so many rows goes out.
     pub(super) fn sent(&mut self, rows: usize, now: Instant) {
-        self.busy = rows as u128 >= BUSY_ROWS_PER_MS * (now - self.last_batch).as_millis().max(1);
+        let elapsed_ms = (now - self.last_batch).as_secs_f64() * 1e3;
+        let weight = 1.0 - (-elapsed_ms / MEMORY_MS).exp();
+        // In the limit of no time at all this is rows / MEMORY_MS.
+        let rate = rows as f64 / elapsed_ms.max(1e-3);
+        self.rows_per_ms += weight * (rate - self.rows_per_ms);
         self.last_batch = now;
     }
 }
@@ -65,20 +72,24 @@ mod tests {
         let (start, ms) = (Instant::now() + Duration::from_secs(1), Duration::from_millis);
         let mut tempo = Tempo::new(&limits, start);
         assert!(tempo.linger() <= start);
-        // 500 rows a second, in tens.
-        tempo.sent(10, start + ms(20));
-        assert_eq!(tempo.linger(), start + ms(28));
+        let mut now = start;
+        let mut send = |rows, elapsed| {
+            now += ms(elapsed);
+            tempo.sent(rows, now);
+            (tempo.linger() - now).as_millis()
+        };
+        // 500 rows a second, in tens; now and then two of them come close together.
+        for _ in 0..100 {
+            assert_eq!([send(10, 20), send(10, 20), send(10, 8), send(10, 32)], [8; 4]);
+        }
         // A large transaction after a quiet moment.
-        tempo.sent(1_000, start + ms(1_020));
-        assert_eq!(tempo.linger(), start + ms(1_028));
-        // 10,000 rows a second.
-        tempo.sent(80, start + ms(1_028));
-        assert_eq!(tempo.linger(), start + ms(1_078));
-        tempo.sent(500, start + ms(1_078));
-        assert_eq!(tempo.linger(), start + ms(1_128));
+        assert_eq!([send(100, 1_000), send(10, 20)], [8, 8]);
+        // 2,300 rows a second, for a while.
+        let lingers: Vec<_> = (0..20).map(|_| send(20, 8)).collect();
+        assert_eq!((lingers[0], lingers[19]), (8, 50));
+        assert_eq!([send(115, 50), send(115, 50)], [50, 50]);
         // They end.
-        tempo.sent(20, start + ms(1_128));
-        assert_eq!(tempo.linger(), start + ms(1_136));
-        assert_eq!(tempo.heartbeat(), start + ms(1_128) + ms(limits.heartbeat_ms));
+        assert_eq!([send(20, 50), send(10, 50)], [8, 8]);
+        assert_eq!(tempo.heartbeat(), now + ms(limits.heartbeat_ms));
     }
 }
