@@ -3,8 +3,9 @@
 use std::fs;
 
 use mysql_async::prelude::Queryable;
+use secrecy::ExposeSecret;
 use tidemart_local::testing::{self, MySqlServer, Private};
-use tidemart_local::{DEFAULT_ACCOUNT, MariaDb, MySql};
+use tidemart_local::{DEFAULT_ACCOUNT, MariaDb, MySql, Postgres};
 
 use crate::connect::{cache, keep, mysql, open, postgres, temporary};
 
@@ -22,6 +23,27 @@ async fn postgres_keeps_what_was_committed() {
     server.start_again().await;
     let rows = postgres(&database).await.query("SELECT id FROM t", &[]).await.unwrap();
     assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test]
+async fn postgres_is_reached_by_its_socket_unless_the_path_is_too_long() {
+    for (name, has_socket) in [("a \"quoted\", name".to_owned(), true), ("long".repeat(25), false)] {
+        let temporary = temporary();
+        let folder = open(&temporary.path().join(name)).await;
+        let server = Postgres::default().launch(&folder, &cache(), keep()).await.unwrap();
+        server.ready().await.unwrap();
+        let address = server.address();
+        assert_eq!(address.socket.is_some(), has_socket);
+        if let (Some(socket), Some(owner)) = (&address.socket, &address.owner) {
+            let mut config = tokio_postgres::Config::new();
+            config.host_path(socket).port(address.port).user(owner.user).dbname("postgres");
+            // Not without the password.
+            assert!(config.connect(tokio_postgres::NoTls).await.is_err());
+            config.password(owner.password.expose_secret());
+            drop(config.connect(tokio_postgres::NoTls).await.unwrap());
+        }
+        server.stop().await;
+    }
 }
 
 async fn keeps_what_was_committed(mut server: Private<MySqlServer>) {
