@@ -1,3 +1,4 @@
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -166,10 +167,18 @@ impl Kind for Postgres {
     }
 }
 
-/// The folder of the server's Unix socket, unless the socket's path would be too long for one.
+/// The folder of the server's Unix socket, unless the socket's path would be too long for one or its file system has
+/// none: Postgres does not start without a socket that it was asked for.
 fn socket_folder(site: &Site) -> Option<&Path> {
     let socket = site.run.join(format!(".s.PGSQL.{}", site.port()));
-    (socket.as_os_str().len() <= LONGEST_SOCKET).then_some(&site.run)
+    if socket.as_os_str().len() > LONGEST_SOCKET {
+        return None;
+    }
+    let attempt = site.run.join(".socket");
+    drop(std::fs::remove_file(&attempt));
+    let bound = UnixListener::bind(&attempt).is_ok();
+    drop(std::fs::remove_file(&attempt));
+    bound.then_some(&site.run)
 }
 
 /// An entry of a list of folders in Postgres' settings.

@@ -75,8 +75,8 @@ struct Toml {
     key: Vec<String>,
     /// What the months are of, as select.sql calls it.
     month: String,
-    /// SELECT of the least and the greatest of them.
-    span: String,
+    /// SELECT of the first of them.
+    first: String,
     narrow: Option<Narrow>,
     /// What the columns are besides the key; without it a changed group is always computed anew.
     measures: Option<MeasuresToml>,
@@ -270,17 +270,18 @@ impl Mart {
         match part {
             Part::Whole => String::new(),
             Part::Month(month) | Part::Narrow(month, _) => {
-                let column = &self.toml.month;
-                let (from, to) = (month.first_day(), month.next().first_day());
-                format!("AND {column} >= '{from}' AND {column} < '{to}'")
+                format!("AND {}", within(*month, &self.toml.month))
             }
         }
     }
 
-    /// SELECTs of the first and the last month that the mart and its sources have.
-    pub(crate) fn spans(&self) -> [String; 2] {
-        let month = quote_identifier(&self.toml.key[0]);
-        [self.toml.span.clone(), format!("SELECT MIN({month}), MAX({month}) FROM {}", self.table())]
+    /// SELECTs of the first date, from a month on, that the sources and the mart have.
+    pub(crate) fn first_dates(&self, from: Month) -> [String; 2] {
+        let (month, from) = (quote_identifier(&self.toml.key[0]), from.first_day());
+        [
+            self.toml.first.replace(RESTRICTION, &format!("AND {} >= '{from}'", self.toml.month)),
+            format!("SELECT MIN({month}) FROM {} WHERE {month} >= '{from}'", self.table()),
+        ]
     }
 
     /// A condition that two tables with the mart's columns have a row of the same group.
@@ -310,7 +311,8 @@ impl Mart {
             (Part::Narrow(month, values), Some(narrow)) => {
                 format!("{} AND {} IN ({})", of_month(month), column(&narrow.column), quoted(values))
             }
-            (Part::Month(month) | Part::Narrow(month, _), _) => of_month(month),
+            // A row whose month is no first day belongs to it as well, and fails its tests.
+            (Part::Month(month) | Part::Narrow(month, _), _) => within(*month, &column(&self.toml.key[0])),
         }
     }
 
@@ -381,6 +383,13 @@ impl DataTest {
             .replace(RESTRICTION, &format!("AND ({})", each.join(" OR ")))
             .replace(OF_SOURCES, &of_sources)
     }
+}
+
+/// A condition that a date lies within a month.
+fn within(month: Month, date: &str) -> String {
+    let from = format!("{date} >= '{}'", month.first_day());
+    // After the last month there are no dates.
+    month.next().map_or_else(|| from.clone(), |next| format!("{from} AND {date} < '{}'", next.first_day()))
 }
 
 /// The place in a SELECT where a source stands, marked by a comment that other rows can take the place of.

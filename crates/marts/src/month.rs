@@ -17,16 +17,20 @@ pub struct Month {
 pub struct MonthError;
 
 impl Month {
+    /// The first one that there is.
+    pub(crate) const FIRST: Self = Self { year: 1, month: 1 };
+
     /// The first day as a date, `2026-03-01`: the mart's value.
     pub(crate) fn first_day(self) -> String {
         format!("{self}-01")
     }
 
-    /// The month after; in the year 9999 a text that is beyond every date of MySQL.
-    pub(crate) fn next(self) -> Self {
-        match self.month {
-            12 => Self { year: self.year + 1, month: 1 },
-            month => Self { month: month + 1, ..self },
+    /// The month after; none after the last one that MySQL has dates of.
+    pub(crate) fn next(self) -> Option<Self> {
+        match (self.year, self.month) {
+            (9999.., 12) => None,
+            (year, 12) => Some(Self { year: year + 1, month: 1 }),
+            (_, month) => Some(Self { month: month + 1, ..self }),
         }
     }
 
@@ -69,8 +73,9 @@ mod tests {
     #[test]
     fn months_are_read_and_counted_on() {
         for (text, next) in [("2026-03", "2026-04"), ("2025-12", "2026-01"), ("0001-01", "0001-02")] {
-            assert_eq!(text.parse::<Month>().unwrap().next().to_string(), next);
+            assert_eq!(text.parse::<Month>().unwrap().next().unwrap().to_string(), next);
         }
+        assert_eq!("9999-12".parse::<Month>().unwrap().next(), None);
         assert_eq!(Month::of_date("2026-03-01").unwrap().first_day(), "2026-03-01");
     }
 

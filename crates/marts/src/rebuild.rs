@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Seconds that a rebuild waits for a refresh that is at work.
-const LOCK_WAIT_S: u32 = 300;
+const LOCK_WAIT_S: u32 = 100;
 
 /// What is computed anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub async fn rebuild(config: &Config, mart: &str, scope: Scope) -> Result<Rebuil
     let mart = definition::find(mart)?;
     let mut session = Session::open(config).await?;
     let result = run(&mut session, mart, scope).await.map_err(of_mart(&mart.name));
-    // Its locks end with it.
+    // Its locks end with it, but a server may take its time over that.
+    drop(session.unlock(Lock::Rebuild, &mart.name).await);
     session.close().await;
     result
 }
@@ -68,9 +69,8 @@ async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt
     if !session.lock(Lock::Rebuild, &mart.name, 0).await? {
         return Err(Error::fatal("another rebuild of it is running; wait until it has ended"));
     }
-    let mut snapshot = session.another().await?;
-    let seen = register(session, &mut snapshot, mart, scope, &what).await?;
     stage::prepare(session, mart).await?;
+    let (seen, mut snapshot) = register(session, mart, scope, &what).await?;
     let computed = stage::compute(session, &mut snapshot, mart, &part).await?;
     snapshot.close().await;
     let changed = swap(session, mart, part, &seen).await?;
@@ -78,14 +78,9 @@ async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt
 }
 
 /// Between two refreshes: the rebuild will see whatever one before has taken the marks of, one after flags its marks.
-async fn register(
-    session: &mut Session,
-    snapshot: &mut Session,
-    mart: &Mart,
-    scope: Scope,
-    what: &str,
-) -> Result<Seen> {
+async fn register(session: &mut Session, mart: &Mart, scope: Scope, what: &str) -> Result<(Seen, Session)> {
     lock(session, mart).await?;
+    let mut snapshot = session.another().await?;
     let outlook = state::outlook(session, mart).await?;
     if !outlook.built && scope != Scope::Full {
         return Err(Error::fatal("it was not computed yet; run a full rebuild first"));
@@ -97,9 +92,9 @@ async fn register(
     }
     state::update(session, mart, &format!("rebuilding = {}", quote_string(what))).await?;
     session.commit().await?;
-    let seen = Seen::begin(snapshot, mart).await?;
+    let seen = Seen::begin(&mut snapshot, mart).await?;
     session.unlock(Lock::Refresh, &mart.name).await?;
-    Ok(seen)
+    Ok((seen, snapshot))
 }
 
 async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen) -> Result<u64> {

@@ -13,7 +13,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use serde::Serialize;
-use tidemart_mysql::Config;
+use tidemart_mysql::{Config, quote_identifier};
 use tidemart_pipeline::{Error, Result};
 use tracing::{debug, info, warn};
 
@@ -280,9 +280,9 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
         return Ok((waiting(mart, reason), Vec::new()));
     }
     sources::index(session, mart).await?;
+    stage::clear(session, mart).await?;
     let mut snapshot = session.another().await?;
     let seen_marks = Seen::begin(&mut snapshot, mart).await?;
-    stage::clear(session, mart).await?;
     stage::compute(session, &mut snapshot, mart, &Part::Whole).await?;
     snapshot.close().await;
     session.begin().await?;
@@ -331,6 +331,10 @@ impl Seen {
     /// Begins the snapshot.
     pub(crate) async fn begin(snapshot: &mut Session, mart: &Mart) -> Result<Self> {
         snapshot.snapshot().await?;
+        // From here on no other mart can make an index, which would be too new for this snapshot (error 1412).
+        for source in &mart.sources {
+            snapshot.run(&format!("SELECT 1 FROM {} LIMIT 1", quote_identifier(&source.replica))).await?;
+        }
         let newest_us = sources::newest_commit_us(snapshot, mart).await?;
         let mut ids = Vec::new();
         for source in &mart.sources {

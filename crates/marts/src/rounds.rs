@@ -18,8 +18,7 @@ use crate::{
     groups,
     month::Month,
     session::{Session, of_mart},
-    state,
-    tests_of_data::{self, TestResult},
+    tests_of_data::{self, Teller, TestResult},
 };
 
 /// A month is followed by a rest of so many times what it took, so that rounds cost a hundredth of a core at most.
@@ -40,56 +39,63 @@ pub(crate) async fn run_at_rest(config: &Config, mart: &Mart) -> Result<()> {
 }
 
 async fn run(config: &Config, mart: &Mart, rest: impl Fn(Duration) -> Duration) -> Result<Vec<TestResult>> {
-    let mut failed = Vec::new();
+    let (mut failed, mut all_judged) = (Vec::new(), true);
     let mut session = Session::open(config).await?;
     if obstacle(&mut session, mart).await?.is_none() {
-        let begun = session.value("SELECT NOW(6)").await?;
-        for month in months(&mut session, mart).await? {
+        let begun = session.value("SELECT NOW(6)").await?.unwrap_or_default();
+        let mut next = month_from(&mut session, mart, Month::FIRST).await?;
+        while let Some(month) = next {
             let since = Instant::now();
-            for result in test(&mut session, mart, month).await? {
-                include(&mut failed, result);
-                tests_of_data::record(&mut session, mart, &failed).await?;
+            let found = test(&mut session, mart, month).await?;
+            all_judged &= found.is_some();
+            let found = found.unwrap_or_default();
+            if !found.is_empty() {
+                found.into_iter().for_each(|result| include(&mut failed, result));
+                tests_of_data::record(&mut session, mart, &failed, Teller::Round).await?;
             }
             // MySQL ends sessions that rest for a minute.
             session.close().await;
             sleep(rest(since.elapsed())).await;
             session = Session::open(config).await?;
+            next = match month.next() {
+                Some(month) => month_from(&mut session, mart, month).await?,
+                None => None,
+            };
         }
-        if failed.is_empty() {
-            state::nothing_failed_since(&mut session, mart, begun.as_deref()).await?;
+        if all_judged {
+            tests_of_data::record(&mut session, mart, &failed, Teller::WholeRound(&begun)).await?;
         }
     }
     session.close().await;
     Ok(failed)
 }
 
-/// All months from the first to the last one that the mart or its sources have.
-async fn months(session: &mut Session, mart: &Mart) -> Result<impl Iterator<Item = Month> + use<>> {
-    let mut ends = Vec::new();
-    for sql in mart.spans() {
-        let month = |date: Option<String>| Month::of_date(&date?);
-        ends.extend(session.rows(&sql).await?.into_iter().flatten().filter_map(month));
+/// The first month from one on that the mart or its sources have: dates may lie thousands of years apart.
+async fn month_from(session: &mut Session, mart: &Mart, from: Month) -> Result<Option<Month>> {
+    let mut found: Option<Month> = None;
+    for sql in mart.first_dates(from) {
+        let month = session.value(&sql).await?.as_deref().and_then(Month::of_date);
+        found = found.into_iter().chain(month).min();
     }
-    let last = ends.iter().max().copied();
-    let next = move |month: &Month| Some(month.next()).filter(|next| Some(*next) <= last);
-    Ok(std::iter::successors(ends.into_iter().min(), next))
+    Ok(found)
 }
 
-/// The tests that fail for a month. Groups that are on the move are only looked up where one does.
-async fn test(session: &mut Session, mart: &Mart, month: Month) -> Result<Vec<TestResult>> {
+/// The tests that fail for a month; `None` where everything is on the move. Groups that are on the move are only looked
+/// up where a test fails.
+async fn test(session: &mut Session, mart: &Mart, month: Month) -> Result<Option<Vec<TestResult>>> {
     let parts = [Part::Month(month)];
     let failed = tests_of_data::failed(session, mart, &parts, None, &BTreeSet::new()).await?;
     if failed.is_empty() {
-        return Ok(failed);
+        return Ok(Some(failed));
     }
     groups::prepare(session, mart).await?;
     session.snapshot().await?;
     let changes = Changes::read(session, mart).await?;
     let failed = match changes.everything {
-        true => Vec::new(),
+        true => None,
         false => {
             let moving = groups::of(session, mart, &changes).await?;
-            tests_of_data::failed(session, mart, &parts, None, &moving).await?
+            Some(tests_of_data::failed(session, mart, &parts, None, &moving).await?)
         }
     };
     session.commit().await?;

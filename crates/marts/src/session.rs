@@ -96,6 +96,19 @@ impl Session {
         self.run(&format!("DO RELEASE_LOCK({})", lock.name(mart))).await.map(drop)
     }
 
+    /// Keeps the server from ending this session while it waits for another one's answer: it holds locks.
+    pub(crate) async fn hold(&mut self) -> Result<()> {
+        let seconds = LONG_ANSWER.as_secs();
+        self.run(&format!("SET @tidemart_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {seconds}"))
+            .await
+            .map(drop)
+    }
+
+    /// Ends [`Session::hold`].
+    pub(crate) async fn release(&mut self) -> Result<()> {
+        self.run("SET SESSION wait_timeout = @tidemart_wait").await.map(drop)
+    }
+
     /// Begins a transaction that reads everything as it is now, whatever is committed meanwhile.
     pub(crate) async fn snapshot(&mut self) -> Result<()> {
         self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;

@@ -55,12 +55,13 @@ pub(crate) async fn compute(
     mart: &Mart,
     part: &Part,
 ) -> Result<u64> {
-    let select = mart.select(part);
-    let mut computed = snapshot.stream(&select).await?;
+    session.hold().await?;
+    let mut computed = snapshot.stream(&mart.select(part)).await?;
     let mut count = 0;
     loop {
         let rows = computed.next().await?;
         if rows.is_empty() {
+            session.release().await?;
             return Ok(count);
         }
         count += rows.len() as u64;

@@ -185,20 +185,21 @@ pub(crate) async fn refreshed(
     update(session, mart, &assignments).await
 }
 
-/// Records which data tests fail.
-pub(crate) async fn failed(session: &mut Session, mart: &Mart, failed: &str) -> Result<()> {
-    update(session, mart, &format!("failed = {}, tested_at = NOW(6)", quote_string(failed))).await
+/// Records which data tests fail, and when that was found.
+pub(crate) async fn failed(session: &mut Session, mart: &Mart, failed: Option<&str>, at: bool) -> Result<()> {
+    let now = if at { ", tested_at = NOW(6)" } else { "" };
+    update(session, mart, &format!("failed = {}{now}", literal(failed))).await
 }
 
-/// Records that all data tests hold, but for what a refresh has recorded since that moment.
-pub(crate) async fn nothing_failed_since(
-    session: &mut Session,
-    mart: &Mart,
-    begun: Option<&str>,
-) -> Result<()> {
-    let assignments =
-        format!("failed = IF(tested_at > {}, failed, NULL), tested_at = NOW(6)", literal(begun));
-    update(session, mart, &assignments).await
+/// Which data tests fail by the record, unless all of it is of before a moment. Locks the record.
+pub(crate) async fn failed_since(session: &mut Session, mart: &Mart, since: Option<&str>) -> Result<String> {
+    let recent =
+        since.map_or_else(|| "1 = 1".to_owned(), |since| format!("tested_at > {}", quote_string(since)));
+    let sql = format!(
+        "SELECT IF({recent}, failed, NULL) FROM {STATE} WHERE mart = {} FOR UPDATE",
+        quote_string(&mart.name)
+    );
+    Ok(session.value(&sql).await?.unwrap_or_default())
 }
 
 /// How many rows the mart has, as an expression.

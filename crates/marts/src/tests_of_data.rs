@@ -33,7 +33,7 @@ pub(crate) async fn after_refresh(session: &mut Session, mart: &Mart, parts: &[P
         return Ok(Vec::new());
     }
     let failed = failed(session, mart, parts, Some(Pace::Refresh), &BTreeSet::new()).await?;
-    record(session, mart, &failed).await?;
+    record(session, mart, &failed, Teller::Refresh).await?;
     Ok(failed.into_iter().map(|result| result.name).collect())
 }
 
@@ -70,14 +70,50 @@ pub(crate) async fn run(
     Ok(results)
 }
 
-/// Logs what failed and writes it into the mart's state; where nothing did it changes nothing.
-pub(crate) async fn record(session: &mut Session, mart: &Mart, failed: &[TestResult]) -> Result<()> {
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let failures = failures(failed);
-    warn!(mart = mart.name, failures, "data tests fail");
-    state::failed(session, mart, &failures).await
+/// Who says what failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Teller<'a> {
+    /// A refresh, of the parts that it has replaced.
+    Refresh,
+    /// A round in its middle.
+    Round,
+    /// A round at its end, and when it began: what failed before then has been judged anew.
+    WholeRound(&'a str),
+}
+
+/// Logs what failed and writes it into the mart's state, beside what others have found.
+pub(crate) async fn record(
+    session: &mut Session,
+    mart: &Mart,
+    failed: &[TestResult],
+    teller: Teller<'_>,
+) -> Result<()> {
+    let begun = match teller {
+        Teller::Refresh | Teller::Round if failed.is_empty() => return Ok(()),
+        Teller::Refresh | Teller::Round => {
+            warn!(mart = mart.name, failures = failures(failed), "data tests fail");
+            None
+        }
+        Teller::WholeRound(begun) => Some(begun),
+    };
+    session.begin().await?;
+    let known = state::failed_since(session, mart, begun).await?;
+    let failures = failures(&joined(&known, failed));
+    // The time is that of refreshes and of whole rounds, to tell what a round has not judged.
+    let at = !matches!(teller, Teller::Round);
+    state::failed(session, mart, Some(failures.as_str()).filter(|failures| !failures.is_empty()), at).await?;
+    session.commit().await
+}
+
+/// What is known to fail, by the text of [`failures`], with what was found now in the place of the same test's.
+fn joined(known: &str, found: &[TestResult]) -> Vec<TestResult> {
+    let test = |text: &str| {
+        let (name, count) = text.strip_suffix(')')?.rsplit_once(" (")?;
+        Some(TestResult { name: name.to_owned(), offending: count.parse().ok()?, examples: Vec::new() })
+    };
+    let known = known.split(", ").filter_map(test);
+    let others = known.filter(|known| found.iter().all(|found| found.name != known.name));
+    others.chain(found.iter().cloned()).collect()
 }
 
 fn group(row: TextRow) -> Group {
@@ -89,4 +125,18 @@ fn failures(failed: &[TestResult]) -> String {
     let each: Vec<_> =
         failed.iter().map(|result| format!("{} ({})", result.name, result.offending)).collect();
     each.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_found_stays_beside_what_is_found_now() {
+        let found = |name: &str, offending| TestResult { name: name.to_owned(), offending, examples: vec![] };
+        let known = failures(&[found("not_null", 2), found("agrees_with_orders", 1)]);
+        let all = failures(&joined(&known, &[found("unique_key", 7), found("not_null", 3)]));
+        assert_eq!(all, "agrees_with_orders (1), unique_key (7), not_null (3)");
+        assert_eq!(joined("", &[]), []);
+    }
 }

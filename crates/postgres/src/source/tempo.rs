@@ -53,11 +53,9 @@ impl Tempo {
 
     /// A batch of so many rows goes out.
     pub(super) fn sent(&mut self, rows: usize, now: Instant) {
-        let elapsed_ms = (now - self.last_batch).as_secs_f64() * 1e3;
+        let elapsed_ms = ((now - self.last_batch).as_secs_f64() * 1e3).max(1e-3);
         let weight = 1.0 - (-elapsed_ms / MEMORY_MS).exp();
-        // In the limit of no time at all this is rows / MEMORY_MS.
-        let rate = rows as f64 / elapsed_ms.max(1e-3);
-        self.rows_per_ms += weight * (rate - self.rows_per_ms);
+        self.rows_per_ms += weight * (rows as f64 / elapsed_ms - self.rows_per_ms);
         self.last_batch = now;
     }
 }
