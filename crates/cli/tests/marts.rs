@@ -24,6 +24,7 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     wait_for("the shop to go on", || cycle.published() >= before + MORE).await;
     let [capture, consumer, marts, shop] = running;
     assert!(shop.stop().await.success(), "{}", cycle.logs());
+    wait_for("both marts", || cycle.marts_are_built()).await;
     cycle.assert_equal().await;
     for mart in ["user_sales", "product_sales"] {
         let refreshed = cycle.run(&["marts", "refresh", mart]);

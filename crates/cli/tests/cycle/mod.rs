@@ -125,6 +125,14 @@ impl Cycle {
         !tables.is_empty() && applied && tables.iter().all(|table| table["snapshot_done"] == true)
     }
 
+    /// Whether every mart was computed for the first time.
+    #[must_use]
+    pub fn marts_are_built(&self) -> bool {
+        let status = self.status();
+        let marts = status["marts"]["known"].as_array();
+        marts.is_some_and(|marts| !marts.is_empty() && marts.iter().all(|mart| mart["rows"].is_u64()))
+    }
+
     /// The ends of all logs of this test's roles.
     pub fn logs(&self) -> String {
         let mut text = String::new();
