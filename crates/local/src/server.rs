@@ -69,6 +69,13 @@ pub struct Address {
     pub admin: Option<Login>,
 }
 
+impl Address {
+    /// What settings name as the host: the folder of the Unix socket where there is one.
+    pub fn nearest_host(&self) -> String {
+        self.socket.as_ref().map_or_else(|| self.host.to_owned(), |folder| folder.display().to_string())
+    }
+}
+
 /// A name and its password.
 #[derive(Debug, Clone)]
 pub struct Login {

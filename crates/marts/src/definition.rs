@@ -305,14 +305,15 @@ impl Mart {
     /// A condition on the mart's own rows, those of a part, for a table of this alias.
     pub(crate) fn own_condition(&self, part: &Part, alias: &str) -> String {
         let column = |name: &str| format!("{alias}.{}", quote_identifier(name));
-        let of_month = |month: &Month| format!("{} = '{}'", column(&self.toml.key[0]), month.first_day());
+        let own_month = column(&self.toml.key[0]);
         match (part, &self.toml.narrow) {
             (Part::Whole, _) => "1 = 1".to_owned(),
             (Part::Narrow(month, values), Some(narrow)) => {
-                format!("{} AND {} IN ({})", of_month(month), column(&narrow.column), quoted(values))
+                let (first, values) = (month.first_day(), quoted(values));
+                format!("{own_month} = '{first}' AND {} IN ({values})", column(&narrow.column))
             }
             // A row whose month is no first day belongs to it as well, and fails its tests.
-            (Part::Month(month) | Part::Narrow(month, _), _) => within(*month, &column(&self.toml.key[0])),
+            (Part::Month(month) | Part::Narrow(month, _), _) => within(*month, &own_month),
         }
     }
 

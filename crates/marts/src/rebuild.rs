@@ -1,9 +1,9 @@
 //! Rebuild of a mart, or of a month of it, while refreshes go on.
 //!
 //! While a rebuild is registered, refreshes flag their marks as done instead of deleting them. The swap deletes those
-//! that the rebuild's snapshot has, and makes all others wait again for the next refresh. A registration is only good while its session holds the rebuild's
-//! lock: one that was killed leaves nothing that would last, its stage is a temporary table and the next refresh
-//! removes its registration.
+//! that the rebuild's snapshot has, and makes all others wait again for the next refresh. A registration is only good
+//! while its session holds the rebuild's lock: one that was killed leaves nothing that would last, its stage is a
+//! temporary table and the next refresh removes its registration.
 
 use serde::Serialize;
 use tidemart_mysql::{Config, quote_string};

@@ -19,16 +19,14 @@ use crate::{
 
 /// Between two rounds of the data tests, and before the first: a start has enough to do.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(60);
-/// A refresh is followed by a rest of its own length, if that is longer than the interval: a mart costs half a core at
-/// most, however much changes. Marks that gather meanwhile are worked off together.
-const REFRESH_REST: u32 = 1;
 /// Between two looks for sources that are not complete yet.
 const WAITING: Duration = Duration::from_millis(500);
 /// MySQL ends sessions that are idle for a minute; one that would be for so long is given back.
 const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
-/// Refreshes every mart whenever something has changed, with a pause of `interval` (or as long as the last refresh took) in between, and runs all data tests now and then, until the shutdown. Each mart has sessions of its own;
-/// transient faults are retried for ever.
+/// Refreshes every mart whenever something has changed, with a pause of `interval` (or as long as the last refresh took)
+/// in between, and runs all data tests now and then, until the shutdown. Each mart has sessions of its own; transient
+/// faults are retried for ever.
 ///
 /// # Errors
 /// The first fatal error.
@@ -63,7 +61,8 @@ async fn keep_fresh(config: &Config, mart: &'static Mart, interval: Duration) ->
             info!(mart = mart.name, reason = refreshed.waiting, "waiting for its sources");
             waiting.clone_from(&refreshed.waiting);
         }
-        let rest = if waiting.is_some() { WAITING } else { interval.max(begun.elapsed() * REFRESH_REST) };
+        // A mart costs half a core at most, however much changes. Marks that gather meanwhile are worked off together.
+        let rest = if waiting.is_some() { WAITING } else { interval.max(begun.elapsed()) };
         if rest > LONGEST_IDLE {
             refresher.close().await;
         }

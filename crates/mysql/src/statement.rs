@@ -96,7 +96,12 @@ impl Packet {
         let role = Role::Rows(number);
         let mut groups = Groups::default();
         changes.entries.iter().for_each(|entry| groups.add(entry));
-        self.old_marks(role, changes, written)?;
+        let marked: Vec<_> =
+            replica.marks.iter().map(|mark| (mark, marked(changes, mark, written))).collect();
+        for (mark, entries) in &marked {
+            let rows: Vec<_> = entries.iter().map(|entry| entry.action.row()).collect();
+            self.selected_marks(role, changes, mark, &rows)?;
+        }
         for rows in groups.deletes.chunks(self.rows_per_statement) {
             self.try_statement(role, |sql| write_delete(sql, replica, rows))?;
         }
@@ -109,43 +114,29 @@ impl Packet {
         for row in groups.updates {
             self.try_statement(role, |sql| write_update(sql, replica, row))?;
         }
-        self.new_marks(role, changes, written)
-    }
-
-    fn old_marks(
-        &mut self,
-        role: Role,
-        changes: &TableChanges<'_>,
-        written: &Written,
-    ) -> Result<(), Refusal> {
-        for mark in &changes.replica.marks {
-            self.selected_marks(role, changes, mark, &marked(changes, mark, written, |_| true))?;
-        }
-        Ok(())
+        marked.iter().try_for_each(|(mark, entries)| self.new_marks(role, changes, mark, entries))
     }
 
     fn new_marks(
         &mut self,
         role: Role,
         changes: &TableChanges<'_>,
-        written: &Written,
+        mark: &MarkTable,
+        entries: &[&Entry<'_>],
     ) -> Result<(), Refusal> {
-        for mark in &changes.replica.marks {
-            let upserted = marked(changes, mark, written, |action| matches!(action, Action::Upsert(_)));
-            for rows in upserted.chunks(self.rows_per_statement) {
-                self.try_statement(role, |sql| write_new_marks(sql, changes, mark, rows))?;
-            }
-            if changes.snapshot {
-                self.statement(role, |sql| {
-                    sql.extend_from_slice(mark.whole.as_bytes());
-                    write_commit_us(sql, changes);
-                    sql.push(b')');
-                });
-            }
-            let updated = marked(changes, mark, written, |action| matches!(action, Action::Update(_)));
-            self.selected_marks(role, changes, mark, &updated)?;
+        let mut groups = Groups::default();
+        entries.iter().for_each(|entry| groups.add(entry));
+        for rows in groups.upserts.chunks(self.rows_per_statement) {
+            self.try_statement(role, |sql| write_new_marks(sql, changes, mark, rows))?;
         }
-        Ok(())
+        if changes.snapshot {
+            self.statement(role, |sql| {
+                sql.extend_from_slice(mark.whole.as_bytes());
+                write_commit_us(sql, changes);
+                sql.push(b')');
+            });
+        }
+        self.selected_marks(role, changes, mark, &groups.updates)
     }
 
     /// Marks with the values that the table has at this point of the transaction.
@@ -210,19 +201,13 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Rows that leave a mark: those that may differ from what is there in a column that the mart reads.
-fn marked<'a>(
-    changes: &'a TableChanges<'_>,
-    mark: &MarkTable,
-    written: &Written,
-    takes: impl Fn(&Action<'_>) -> bool,
-) -> Vec<&'a Row> {
+/// What leaves a mark: changes after which a row may differ in a column that the mart reads.
+fn marked<'a, 'r>(changes: &'a TableChanges<'r>, mark: &MarkTable, written: &Written) -> Vec<&'a Entry<'r>> {
     let same = |action: &Action<'_>| match action {
         Action::Upsert(row) => written.has(mark, &changes.replica.key, row),
         Action::Update(_) | Action::Delete(_) => false,
     };
-    let entries = changes.entries.iter().filter(|entry| entry.marked && takes(&entry.action));
-    entries.filter(|entry| !same(&entry.action)).map(|entry| entry.action.row()).collect()
+    changes.entries.iter().filter(|entry| entry.marked && !same(&entry.action)).collect()
 }
 
 fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {

@@ -101,10 +101,9 @@ impl Servers {
         for (section, server) in [("postgres", &self.postgres), ("mysql", &self.mariadb)] {
             let Login { user, password } = self.owner(server)?;
             let (address, password) = (server.address(), password.expose_secret());
-            // As `up` does.
-            let host = address.socket.as_deref().unwrap_or(Path::new(address.host)).display();
             text += &format!(
-                "[{section}]\nhost = \"{host}\"\nport = {}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{NAME}\"\n",
+                "[{section}]\nhost = \"{}\"\nport = {}\nuser = \"{user}\"\npassword = \"{password}\"\ndatabase = \"{NAME}\"\n",
+                address.nearest_host(),
                 address.port
             );
         }

@@ -68,17 +68,12 @@ fn table(servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<Tabl
 fn database(address: &Address) -> anyhow::Result<Table> {
     let Login { user, password } = owner(address)?;
     let mut table = Table::new();
-    table.insert("host".into(), host(address).into());
+    table.insert("host".into(), address.nearest_host().into());
     table.insert("port".into(), Value::Integer(address.port.into()));
     table.insert("user".into(), (*user).into());
     table.insert("password".into(), password.expose_secret().into());
     table.insert("database".into(), NAME.into());
     Ok(table)
-}
-
-/// The folder of its Unix socket, where it has one.
-fn host(address: &Address) -> String {
-    address.socket.as_ref().map_or_else(|| address.host.to_owned(), |folder| folder.display().to_string())
 }
 
 fn owner(address: &Address) -> anyhow::Result<&Login> {
@@ -90,7 +85,7 @@ pub(super) fn connection(servers: &Servers) -> anyhow::Result<Connection> {
     let address = servers.postgres.address();
     let Login { user, password } = owner(address)?;
     Ok(Connection {
-        host: host(address),
+        host: address.nearest_host(),
         port: address.port,
         user: (*user).to_owned(),
         password: password.clone(),
