@@ -37,6 +37,11 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     pub keep: Option<PathBuf>,
 
+    /// Replicate from a Postgres that is on this machine: the folder of its `postgres` and `initdb`. The one that `up`
+    /// fetches is compiled to be small, not fast
+    #[arg(long, value_name = "FOLDER")]
+    pub postgres_bin: Option<PathBuf>,
+
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,

@@ -66,8 +66,9 @@ impl Servers {
         let place = Place::new(args, "tidemart-bench-")?;
         let folder = DataFolder::open(place.path(), Account::choose(DEFAULT_ACCOUNT)?).await?;
         let (cache, keep) = (Cache::of_this_machine(), Keep { restart: false, ..Keep::default() });
+        let postgres = Postgres { bin: args.postgres_bin.clone(), ..Postgres::default() };
         let (postgres, kafka, mariadb) = tokio::try_join!(
-            Postgres::default().launch(&folder, &cache, keep),
+            postgres.launch(&folder, &cache, keep),
             Kafka::default().launch(&folder, &cache, keep),
             MariaDb::default().launch(&folder, &cache, keep),
         )?;
