@@ -2,27 +2,28 @@
 
 use serde_json::Value;
 
-use crate::cycle::{Cycle, Failpoint, Target, wait_for};
+use crate::cycle::{Cycle, Failpoint, Role, Target, wait_for};
 
 const SHOP: &str = "[marts]\nenabled = true\n[shop]\nsize = \"tiny\"\nrate = 300.0\nseed = 11\n";
+const ROLES: [&str; 4] = ["capture", "consumer", "marts watch", "producer --shop-only"];
 /// Events that the shop makes after the kill.
 const MORE: u64 = 1_000;
 
-/// Kills one role at a failpoint while the shop is live, and starts it again.
-async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
-    let cycle = Cycle::new(target).await;
+/// The four roles on a shop that has its history.
+async fn start(cycle: &Cycle, armed: Option<(&str, Failpoint)>) -> [Role; 4] {
     cycle.write_settings(SHOP);
     let filled = cycle.run(&["producer", "--fill-only"]);
     assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
-    let roles = ["capture", "consumer", "marts watch", "producer --shop-only"];
-    let start = |each: &str| cycle.start(each, (each == role).then_some(Failpoint { name, nth }));
-    let mut running = roles.map(start);
-    let killed = roles.iter().position(|each| *each == role).unwrap();
-    wait_for("the failpoint", || running[killed].is_at_failpoint()).await;
-    std::mem::replace(&mut running[killed], cycle.start(role, None)).kill();
+    ROLES.map(|each| {
+        let failpoint = armed.filter(|(role, _)| *role == each);
+        cycle.start(each, failpoint.map(|(_, failpoint)| failpoint))
+    })
+}
+
+/// Lets the shop go on for a while, and demands that everything is equal in the end.
+async fn assert_equal_later(cycle: &Cycle, [capture, consumer, marts, shop]: [Role; 4]) {
     let before = cycle.published();
     wait_for("the shop to go on", || cycle.published() >= before + MORE).await;
-    let [capture, consumer, marts, shop] = running;
     assert!(shop.stop().await.success(), "{}", cycle.logs());
     wait_for("both marts", || cycle.marts_are_built()).await;
     cycle.assert_equal().await;
@@ -39,6 +40,31 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     }
 }
 
+/// Kills one role at a failpoint while the shop is live, and starts it again.
+async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
+    let cycle = Cycle::new(target).await;
+    let mut running = start(&cycle, Some((role, Failpoint { name, nth }))).await;
+    let killed = ROLES.iter().position(|each| *each == role).unwrap();
+    wait_for("the failpoint", || running[killed].is_at_failpoint()).await;
+    std::mem::replace(&mut running[killed], cycle.start(role, None)).kill();
+    assert_equal_later(&cycle, running).await;
+}
+
+/// Kills a rebuild beside refreshes at a failpoint; another one takes its place.
+async fn check_rebuild(target: Target, name: &'static str) {
+    let cycle = Cycle::new(target).await;
+    let running = start(&cycle, None).await;
+    wait_for("both marts", || cycle.marts_are_built()).await;
+    let mut rebuild = cycle.start("marts refresh product_sales --full", Some(Failpoint { name, nth: 1 }));
+    wait_for("the failpoint", || rebuild.is_at_failpoint()).await;
+    let before = cycle.published();
+    wait_for("refreshes beside it", || cycle.published() >= before + MORE).await;
+    rebuild.kill();
+    assert_equal_later(&cycle, running).await;
+    let rebuilt = cycle.run(&["marts", "refresh", "product_sales", "--full"]);
+    assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_equal_a_rebuild_after_a_consumer_killed_before_its_commit() {
     check(Target::MariaDb, "consumer", "consumer.before-commit", 40).await;
@@ -52,4 +78,39 @@ async fn they_equal_a_rebuild_after_a_consumer_killed_before_its_acknowledgement
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_equal_a_rebuild_after_a_capture_killed_before_its_commit() {
     check(Target::MariaDb, "capture", "capture.before-commit", 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_marts_killed_with_a_refresh_computed() {
+    check(Target::MySql, "marts watch", "marts.before-write", 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_marts_killed_before_a_refresh_is_committed() {
+    check(Target::MariaDb, "marts watch", "marts.before-commit", 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_marts_killed_after_a_refresh_was_committed() {
+    check(Target::MySql, "marts watch", "marts.after-commit", 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_marts_killed_before_the_first_computation_is_committed() {
+    check(Target::MariaDb, "marts watch", "marts.before-whole-commit", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_marts_killed_after_the_first_computation_was_committed() {
+    check(Target::MySql, "marts watch", "marts.after-whole-commit", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_one_was_killed_once_it_was_registered() {
+    check_rebuild(Target::MySql, "marts.registered").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_equal_a_rebuild_after_one_was_killed_before_its_commit() {
+    check_rebuild(Target::MariaDb, "marts.before-rebuild-commit").await;
 }

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 use tidemart_mysql::{Config, quote_string};
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{Error, Result, failpoint};
 
 use crate::{
     changes::Fate,
@@ -71,6 +71,7 @@ async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt
     }
     stage::prepare(session, mart).await?;
     let (seen, mut snapshot) = register(session, mart, scope, &what).await?;
+    failpoint::reach("marts.registered");
     let computed = stage::compute(session, &mut snapshot, mart, &part).await?;
     snapshot.close().await;
     let changed = swap(session, mart, part, &seen).await?;
@@ -108,6 +109,7 @@ async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen) -> Re
     state::update(session, mart, "rebuilding = NULL").await?;
     let newest_us = if part == Part::Whole { seen.newest_us } else { None };
     state::refreshed(session, mart, &state::counted(mart), newest_us).await?;
+    failpoint::reach("marts.before-rebuild-commit");
     session.commit().await?;
     session.unlock(Lock::Refresh, &mart.name).await?;
     Ok(swapped.rows())

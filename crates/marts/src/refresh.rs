@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use serde::Serialize;
 use tidemart_mysql::{Config, quote_identifier};
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{Error, Result, failpoint};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -171,13 +171,16 @@ async fn some(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(R
     let computed = compute(session, mart).await?;
     session.commit().await?;
     let Some(computed) = computed else { return whole(session, mart, outlook).await };
+    failpoint::reach("marts.before-write");
     session.begin().await?;
     let Some(swapped) = write(session, mart, outlook, &computed).await? else {
         session.rollback().await?;
         warn!(mart = mart.name, "the mart does not agree with its marks; it is computed as a whole");
         return whole(session, mart, outlook).await;
     };
+    failpoint::reach("marts.before-commit");
     session.commit().await?;
+    failpoint::reach("marts.after-commit");
     let refreshed = Refreshed {
         mart: mart.name.clone(),
         marks: computed.changes.count() as u64,
@@ -292,7 +295,9 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
     if outlook.abandoned {
         forget_abandoned(session, mart).await?;
     }
+    failpoint::reach("marts.before-whole-commit");
     session.commit().await?;
+    failpoint::reach("marts.after-whole-commit");
     stage::clear(session, mart).await?;
     info!(mart = mart.name, rows = swapped.rows(), "mart computed as a whole");
     let refreshed = Refreshed {
