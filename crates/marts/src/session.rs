@@ -268,3 +268,31 @@ impl fmt::Display for Lock {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidemart_local::testing;
+
+    use super::*;
+
+    /// A second is enough for a session that is not held, so another one computes for two.
+    #[tokio::test]
+    async fn a_session_outlives_the_computation_that_it_waits_for() {
+        for server in [testing::mysql().await, testing::mariadb().await] {
+            let target = server.create_database().await;
+            let config = Config::new(target.host, target.port, target.user, target.password, target.database);
+            let mut session = Session::open(&config).await.unwrap();
+            let mut another = session.another().await.unwrap();
+            for held in [true, false] {
+                session.run("SET SESSION wait_timeout = 1").await.unwrap();
+                if held {
+                    session.hold().await.unwrap();
+                }
+                another.value("SELECT SLEEP(2)").await.unwrap();
+                assert_eq!(session.release().await.is_ok(), held);
+                let limit = session.value("SELECT @@SESSION.wait_timeout").await.ok().flatten();
+                assert_eq!(limit.as_deref(), held.then_some("1"));
+            }
+        }
+    }
+}
