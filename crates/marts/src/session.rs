@@ -28,23 +28,21 @@ pub(crate) struct Session {
 /// The answer to a query, taken as it comes: what is kept of it here is bounded.
 pub(crate) struct Stream<'a>(QueryResult<'a, 'static, TextProtocol>);
 
-/// The named locks of a mart; the server frees them when their session ends, however it ends.
+/// The named locks; the server frees them when their session ends, however it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
-    /// Held while marks are taken away or the mart is replaced: one refresh or swap at a time.
+    /// Of a mart, held while marks are taken away or it is replaced: one refresh or swap at a time.
     Refresh,
-    /// Held while a rebuild runs: a registration without it is one of a rebuild that died.
+    /// Of a mart, held while a rebuild runs: a registration without it is one of a rebuild that died.
     Rebuild,
+    /// Of a replica, held while an index is made on it.
+    Index,
 }
 
 impl Lock {
     /// The lock's name as an expression; locks are the server's, so the database is part of it.
-    pub(crate) fn name(self, mart: &str) -> String {
-        let kind = match self {
-            Self::Refresh => "refresh",
-            Self::Rebuild => "rebuild",
-        };
-        format!("CONCAT('tidemart_{kind}_', MD5(CONCAT(DATABASE(), '.', {})))", quote_string(mart))
+    pub(crate) fn name(self, of: &str) -> String {
+        format!("CONCAT('tidemart_{self}_', MD5(CONCAT(DATABASE(), '.', {})))", quote_string(of))
     }
 }
 
@@ -87,13 +85,13 @@ impl Session {
     }
 
     /// Takes a lock, waiting for so many seconds; says whether it did.
-    pub(crate) async fn lock(&mut self, lock: Lock, mart: &str, wait_s: u32) -> Result<bool> {
-        let answer = self.value(&format!("SELECT GET_LOCK({}, {wait_s})", lock.name(mart))).await?;
+    pub(crate) async fn lock(&mut self, lock: Lock, of: &str, wait_s: u32) -> Result<bool> {
+        let answer = self.value(&format!("SELECT GET_LOCK({}, {wait_s})", lock.name(of))).await?;
         Ok(answer.as_deref() == Some("1"))
     }
 
-    pub(crate) async fn unlock(&mut self, lock: Lock, mart: &str) -> Result<()> {
-        self.run(&format!("DO RELEASE_LOCK({})", lock.name(mart))).await.map(drop)
+    pub(crate) async fn unlock(&mut self, lock: Lock, of: &str) -> Result<()> {
+        self.run(&format!("DO RELEASE_LOCK({})", lock.name(of))).await.map(drop)
     }
 
     /// Keeps the server from ending this session while it waits for another one's answer: it holds locks.
@@ -265,6 +263,7 @@ impl fmt::Display for Lock {
         f.write_str(match self {
             Self::Refresh => "refresh",
             Self::Rebuild => "rebuild",
+            Self::Index => "index",
         })
     }
 }

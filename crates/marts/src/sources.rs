@@ -6,8 +6,11 @@ use tracing::info;
 
 use crate::{
     definition::{Mart, MartSource},
-    session::{Session, number},
+    session::{Lock, Session, number},
 };
+
+/// Seconds that one look at a lock waits.
+const LOCK_WAIT_S: u32 = 60;
 
 /// Why the mart cannot be computed yet; `None` when all its sources are complete.
 pub(crate) async fn missing(session: &mut Session, mart: &Mart) -> Result<Option<String>> {
@@ -50,26 +53,38 @@ async fn snapshot_done(session: &mut Session, source: &MartSource) -> Result<boo
 pub(crate) async fn index(session: &mut Session, mart: &Mart) -> Result<()> {
     for source in &mart.sources {
         for columns in &source.indexes {
-            index_one(session, source, columns).await?;
+            if !is_indexed(session, source, columns).await? {
+                index_alone(session, source, columns).await?;
+            }
         }
     }
     Ok(())
 }
 
-async fn index_one(session: &mut Session, source: &MartSource, columns: &[String]) -> Result<()> {
-    let list = columns.join(",");
+/// Makes an index, unless another mart that wants it, too, is about it or was faster.
+async fn index_alone(session: &mut Session, source: &MartSource, columns: &[String]) -> Result<()> {
+    // It takes as long as it takes; the lock of one that died is free.
+    while !session.lock(Lock::Index, &source.replica, LOCK_WAIT_S).await? {}
+    if !is_indexed(session, source, columns).await? {
+        index_one(session, source, columns).await?;
+    }
+    session.unlock(Lock::Index, &source.replica).await
+}
+
+async fn is_indexed(session: &mut Session, source: &MartSource, columns: &[String]) -> Result<bool> {
     // Any index that begins with these columns serves.
     let found = format!(
         "SELECT index_name FROM information_schema.statistics \
          WHERE table_schema = DATABASE() AND table_name = {} GROUP BY index_name \
          HAVING CONCAT(GROUP_CONCAT(column_name ORDER BY seq_in_index), ',') LIKE {}",
         quote_string(&source.replica),
-        quote_string(&format!("{},%", list.replace('_', "\\_")))
+        quote_string(&format!("{},%", columns.join(",").replace('_', "\\_")))
     );
-    if session.value(&found).await?.is_some() {
-        return Ok(());
-    }
-    info!(table = source.replica, columns = list, "making an index for the marts");
+    Ok(session.value(&found).await?.is_some())
+}
+
+async fn index_one(session: &mut Session, source: &MartSource, columns: &[String]) -> Result<()> {
+    info!(table = source.replica, columns = columns.join(","), "making an index for the marts");
     let quoted: Vec<_> = columns.iter().map(|column| quote_identifier(column)).collect();
     let ddl = format!(
         "CREATE INDEX {} ON {} ({})",
