@@ -10,7 +10,7 @@ const ROLES: [&str; 4] = ["capture", "consumer", "marts watch", "producer --shop
 const MORE: u64 = 1_000;
 
 /// The four roles on a shop that has its history.
-async fn start(cycle: &Cycle, armed: Option<(&str, Failpoint)>) -> [Role; 4] {
+fn start(cycle: &Cycle, armed: Option<(&str, Failpoint)>) -> [Role; 4] {
     cycle.write_settings(SHOP);
     let filled = cycle.run(&["producer", "--fill-only"]);
     assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
@@ -43,7 +43,7 @@ async fn assert_equal_later(cycle: &Cycle, [capture, consumer, marts, shop]: [Ro
 /// Kills one role at a failpoint while the shop is live, and starts it again.
 async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     let cycle = Cycle::new(target).await;
-    let mut running = start(&cycle, Some((role, Failpoint { name, nth }))).await;
+    let mut running = start(&cycle, Some((role, Failpoint { name, nth })));
     let killed = ROLES.iter().position(|each| *each == role).unwrap();
     wait_for("the failpoint", || running[killed].is_at_failpoint()).await;
     std::mem::replace(&mut running[killed], cycle.start(role, None)).kill();
@@ -53,7 +53,7 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
 /// Kills a rebuild beside refreshes at a failpoint; another one takes its place.
 async fn check_rebuild(target: Target, name: &'static str) {
     let cycle = Cycle::new(target).await;
-    let running = start(&cycle, None).await;
+    let running = start(&cycle, None);
     wait_for("both marts", || cycle.marts_are_built()).await;
     let mut rebuild = cycle.start("marts refresh product_sales --full", Some(Failpoint { name, nth: 1 }));
     wait_for("the failpoint", || rebuild.is_at_failpoint()).await;
