@@ -6,15 +6,15 @@ mod args;
 mod commands;
 mod config;
 mod env;
+mod output;
 mod shutdown;
 mod status;
 mod telemetry;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
-#[expect(clippy::print_stderr, reason = "the last word to whoever called us")]
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     telemetry::init(&cli.telemetry);
@@ -23,7 +23,10 @@ fn main() -> ExitCode {
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !error.is::<output::ReaderGone>() {
+                // The last word to whoever called us, if anybody is there.
+                drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            }
             ExitCode::FAILURE
         }
     }

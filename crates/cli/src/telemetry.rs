@@ -32,6 +32,8 @@ pub fn init(telemetry: &Telemetry) {
     let wrong = filter.as_ref().err().map(ToString::to_string);
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It would be told on stderr.
+    let builder = builder.log_internal_errors(false);
     match telemetry.log_format {
         Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
         Format::Json => builder.json().flatten_event(true).init(),

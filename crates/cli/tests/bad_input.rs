@@ -1,7 +1,7 @@
 //! What a user sees when something is wrong: one line that names the thing, the reason and what to do; no panic, no
 //! stack trace, the right exit code.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::cycle::{Cycle, TIDEMART, Target};
 
@@ -50,6 +50,31 @@ fn wrong_usage_is_exit_code_two() {
     assert_says(&run(&["consumer", "--lanes", "0"], ""), 2, &["--lanes"]);
     let output = Command::new(TIDEMART).args(["capture", "--config", "/no/such/file"]).output().unwrap();
     assert_says(&output, 1, &["/no/such/file"]);
+}
+
+#[test]
+fn a_number_that_the_shop_does_not_take_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    for option in [["--rate", "0"], ["--rate", "nan"], ["--speed", "inf"], ["--history-days", "0"]] {
+        let data = folder.path().join("data");
+        let output = Command::new(TIDEMART).args(["up", "--data"]).arg(&data).args(option).output().unwrap();
+        assert_says(&output, 2, &option);
+        assert!(!data.exists());
+    }
+}
+
+#[test]
+fn a_reader_that_has_left_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    std::fs::write(folder.path().join("logs/capture.log"), "a line\n").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(TIDEMART);
+    command.args(["logs", "capture", "--data"]).arg(folder.path()).stdout(writer).stderr(Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert_says(&output, 1, &[]);
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The shop's marts while roles are killed under load: afterwards each equals one computed from nothing.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::cycle::{Cycle, Failpoint, Role, Target, wait_for};
@@ -63,6 +64,22 @@ async fn check_rebuild(target: Target, name: &'static str) {
     assert_equal_later(&cycle, running).await;
     let rebuilt = cycle.run(&["marts", "refresh", "product_sales", "--full"]);
     assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_calls_none_of_them_fresher_than_the_replica() {
+    let cycle = Cycle::new(Target::MariaDb).await;
+    let running = start(&cycle, None);
+    wait_for("both marts", || cycle.marts_are_built()).await;
+    running[1].signal(Signal::SIGSTOP);
+    let stale = || {
+        let status: Value = serde_json::from_slice(&cycle.run(&["status", "--json"]).stdout).unwrap();
+        let marts = status["marts"]["known"].as_array().unwrap();
+        marts.iter().all(|mart| mart["freshness_s"].as_f64() > Some(2.0))
+    };
+    wait_for("the age of what is not in the replica", stale).await;
+    running[1].signal(Signal::SIGCONT);
+    assert_equal_later(&cycle, running).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -80,6 +80,9 @@ impl fmt::Display for Report {
         if different.len() > MOST_PRINTED {
             write!(f, "\n  … {} groups in all", different.len())?;
         }
+        if !different.is_empty() {
+            write!(f, "\n  `tidemart marts refresh {mart} --full` computes it anew")?;
+        }
         for test in tests.iter().filter(|test| test.offending > 0) {
             write!(f, "\n  test {} fails for {}: {}", test.name, test.offending, test.examples.join(", "))?;
         }

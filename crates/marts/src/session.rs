@@ -216,8 +216,13 @@ fn fault(error: Driver) -> Error {
         1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 => {
             Error::fatal(format!("{told}; grant the account all rights on the database"))
         }
-        // Unknown column, bad syntax: the message names things and no values.
+        // Unknown column, bad syntax, no such table: the message names things and no values.
         1054 | 1064 => Error::fatal(format!("{told}: {}", server.message)),
+        1146 => Error::transient(format!("{told}: {}", server.message)),
+        1290 | 1836 => Error::transient(format!(
+            "{told}: it is read-only; point mysql.host to the primary, or run SET GLOBAL read_only = OFF"
+        )),
+        1062 => Error::transient(format!("{told}: two rows have the same key")),
         _ => Error::transient(told),
     }
 }

@@ -69,6 +69,16 @@ const HISTORIES: &[(&str, History, [u64; 2])] = &[
         |m| vec![set(m, ORDERS, 1, 2, Some("2026-03-01 00:00:00+00"))],
         [1, 1],
     ),
+    (
+        "orders move to a year of two digits and to the one that it could be taken for",
+        |m| {
+            vec![
+                set(m, ORDERS, 1, 2, Some("0099-03-01 00:00:00+00")),
+                set(m, ORDERS, 3, 2, Some("1999-03-01 00:00:00+00")),
+            ]
+        },
+        [2, 2],
+    ),
     ("an order is paid", |m| vec![set(m, ORDERS, 3, 4, Some("Paid"))], [1, 1]),
     ("an order is delivered", |m| vec![set(m, ORDERS, 1, 5, Some("2026-01-28 12:00:00+00"))], [1, 0]),
     ("a delivery vanishes", |m| vec![set(m, ORDERS, 2, 5, None)], [1, 0]),

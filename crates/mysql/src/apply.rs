@@ -300,7 +300,10 @@ impl Applier {
         let key: Vec<_> = record.schema.key_columns().map(|column| column.name.as_str()).collect();
         let (table, key) = (&record.schema.table, key.join(","));
         let (offset, sequence) = (record.offset, record.stamp.sequence);
-        let reason = format!("{refusal}; table {table}, key {key}, offset {offset}, sequence {sequence}");
+        // No value of a cell goes into a message: the record's key tells which row it is.
+        let reason = format!(
+            "{refusal}; table {table}, the record at offset {offset} of {partition} has the row's {key}, sequence {sequence}"
+        );
         self.hold_for(partition, &reason).await
     }
 

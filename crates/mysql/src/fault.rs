@@ -23,6 +23,9 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
+/// What a person can do about a row: only its last value counts, so a corrected one passes when it is tried again.
+pub(crate) const CORRECT: &str = "; correct the row in Postgres, it is tried again by itself";
+
 impl Refusal {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
@@ -177,7 +180,9 @@ fn altered(server: &ServerError, table: Option<&TableSchema>) -> Error {
 fn refused(server: &ServerError, table: Option<&TableSchema>) -> String {
     let column = table.and_then(|schema| named_column(&server.message, schema));
     match (table, column) {
-        (Some(schema), Some(column)) => format!("column {}.{column}: {}", schema.table, told(server)),
+        (Some(schema), Some(column)) => {
+            format!("column {}.{column}: {}{CORRECT}", schema.table, told(server))
+        }
         (Some(schema), None) => format!("table {}: {}", schema.table, told(server)),
         _ => told(server),
     }

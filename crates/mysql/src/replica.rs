@@ -5,7 +5,12 @@ use std::{fmt::Display, sync::Arc};
 use tidemart_change::{Row, TableSchema, Value};
 
 use crate::{
-    dialect::quote_identifier, fault::Refusal, literal::Literal, marks::MarkTable, names::replica_name, types,
+    dialect::quote_identifier,
+    fault::{CORRECT, Refusal},
+    literal::Literal,
+    marks::MarkTable,
+    names::replica_name,
+    types,
 };
 
 /// A replica table, ready for statements.
@@ -83,7 +88,8 @@ impl Replica {
     }
 
     fn unfit(&self, index: usize, reason: impl Display) -> Refusal {
-        Refusal::new(format!("column {}.{}: {reason}", self.schema.table, self.schema.columns[index].name))
+        let (table, column) = (&self.schema.table, &self.schema.columns[index].name);
+        Refusal::new(format!("column {table}.{column}: {reason}{CORRECT}"))
     }
 
     pub(crate) fn incomplete(&self) -> Refusal {

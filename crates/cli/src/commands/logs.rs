@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom, Write},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+use crate::output;
 
 /// Print the log of a part that `up` runs
 #[derive(clap::Args, Debug)]
@@ -54,18 +56,15 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> anyhow::Result<Exit
     let length = file.metadata()?.len();
     let text = read(&mut file, length.saturating_sub(TAIL_BYTES))?;
     let lines: Vec<_> = text.lines().collect();
-    let mut out = std::io::stdout();
-    for line in &lines[lines.len().saturating_sub(args.lines)..] {
-        writeln!(out, "{line}")?;
-    }
+    let lines = &lines[lines.len().saturating_sub(args.lines)..];
+    lines.iter().try_for_each(output::print)?;
     let mut end = file.stream_position()?;
     while args.follow && shutdown.run_until_cancelled(sleep(LOOK)).await.is_some() {
         // A log that was emptied begins anew.
         if file.metadata()?.len() < end {
             end = 0;
         }
-        out.write_all(read(&mut file, end)?.as_bytes())?;
-        out.flush()?;
+        output::write(read(&mut file, end)?)?;
         end = file.stream_position()?;
     }
     Ok(ExitCode::SUCCESS)

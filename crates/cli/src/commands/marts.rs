@@ -1,15 +1,13 @@
 //! `tidemart marts`: refresh, list and check the marts.
 
-#![expect(clippy::print_stdout, reason = "the commands' results")]
-
 use std::{process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use tidemart_marts::{Month, Scope};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
-use crate::config::Config;
+use crate::{config::Config, output};
 
 /// Refresh, list and check the marts
 #[derive(clap::Args, Debug)]
@@ -92,35 +90,57 @@ async fn refresh(
     mart: Option<String>,
     scope: Option<Scope>,
 ) -> anyhow::Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
+    let mut done = Ok(ExitCode::SUCCESS);
+    // What keeps one mart from it is no business of the others.
     for mart in chosen(mart) {
-        if let Some(scope) = scope {
-            info!(mart, "computing it from nothing");
-            let rebuilt = tidemart_marts::rebuild(mysql, &mart, scope).await?;
-            println!("{}", serde_json::to_string(&rebuilt)?);
-            continue;
+        match (refresh_one(mysql, &mart, scope).await, &done) {
+            (Ok(true), _) => {}
+            (Ok(false), Ok(_)) => done = Ok(ExitCode::FAILURE),
+            (Ok(false), Err(_)) => {}
+            (Err(failure), Ok(_)) => done = Err(failure),
+            (Err(failure), Err(_)) => error!("{failure:#}"),
         }
-        let refreshed = tidemart_marts::refresh(mysql, &mart).await?;
-        if refreshed.waiting.is_some() || !refreshed.failed.is_empty() {
-            code = ExitCode::FAILURE;
-        }
-        println!("{}", serde_json::to_string(&refreshed)?);
     }
-    Ok(code)
+    done
+}
+
+/// Says whether the mart is right now.
+async fn refresh_one(
+    mysql: &tidemart_mysql::Config,
+    mart: &str,
+    scope: Option<Scope>,
+) -> anyhow::Result<bool> {
+    if let Some(scope) = scope {
+        match scope {
+            Scope::Full => info!(mart, "computing it from nothing"),
+            Scope::Month(month) => info!(mart, %month, "computing the month from nothing"),
+        }
+        output::print(serde_json::to_string(&tidemart_marts::rebuild(mysql, mart, scope).await?)?)?;
+        return Ok(true);
+    }
+    let refreshed = tidemart_marts::refresh(mysql, mart).await?;
+    output::print(serde_json::to_string(&refreshed)?)?;
+    Ok(refreshed.waiting.is_none() && refreshed.failed.is_empty())
 }
 
 async fn list(mysql: &tidemart_mysql::Config, json: bool) -> anyhow::Result<ExitCode> {
     let mut conn = tidemart_mysql::connect(mysql).await?;
     let states = tidemart_marts::status(&mut conn).await?;
     if json {
-        println!("{}", serde_json::to_string(&states)?);
+        output::print(serde_json::to_string(&states)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     for (mart, state) in tidemart_marts::list().iter().zip(&states) {
         let rows = state.rows.map_or_else(|| "not built".to_owned(), |rows| format!("{rows} rows"));
-        println!("{:15} {rows:>12}  {:>8} marks pending  {}", mart.name, state.pending, mart.description);
-        state.waiting.iter().for_each(|reason| println!("    waits: {reason}"));
-        state.failed.iter().for_each(|tests| println!("    data tests fail: {tests}"));
+        let (name, pending, lag_s) = (&mart.name, state.pending, state.lag_us.unwrap_or(0) as f64 / 1e6);
+        let fresh = format!("{pending:>8} marks pending, {lag_s:.1} s behind the replica");
+        output::print(format_args!("{name:15} {rows:>12}  {fresh}  {}", mart.description))?;
+        if let Some(reason) = &state.waiting {
+            output::print(format_args!("    waits: {reason}"))?;
+        }
+        if let Some(tests) = &state.failed {
+            output::print(format_args!("    data tests fail: {tests}"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -131,9 +151,9 @@ async fn check(mysql: &tidemart_mysql::Config, mart: Option<String>, json: bool)
         let report = tidemart_marts::check(mysql, &mart).await?;
         equal &= report.is_equal();
         if json {
-            println!("{}", serde_json::to_string(&report)?);
+            output::print(serde_json::to_string(&report)?)?;
         } else {
-            println!("{report}");
+            output::print(report)?;
         }
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, status::Sampler};
+use crate::{config::Config, output, status::Sampler};
 
 /// Say how fast everything moves and how far behind it is, read from the servers themselves: transactions and events
 /// a second, lag in bytes, events and seconds, the freshness of each mart, and everything that needs a person.
@@ -33,7 +33,6 @@ Examples:
 ///
 /// # Errors
 /// Settings that lack a section.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     let mut sampler = Sampler::new(config)?;
     let mut ticks = interval(Duration::from_secs(args.watch.unwrap_or(1)));
@@ -46,9 +45,9 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
             _ = ticks.tick() => status = sampler.sample().await,
         }
         match (args.json, args.watch) {
-            (true, _) => println!("{}", serde_json::to_string(&status)?),
-            (false, Some(_)) => println!("{status}"),
-            (false, None) => print!("{}", status.page()),
+            (true, _) => output::print(serde_json::to_string(&status)?)?,
+            (false, Some(_)) => output::print(&status)?,
+            (false, None) => output::write(status.page())?,
         }
         if args.watch.is_none() {
             break;

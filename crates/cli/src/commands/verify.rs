@@ -13,7 +13,7 @@ use tidemart_verify::{Databases, Options, Step};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::config::Config;
+use crate::{config::Config, output};
 
 /// Compare Postgres with MySQL while both are being written, row by row, and then each mart with one computed from
 /// nothing. Names every key that differs; keys that never rest are counted apart. Exit code 1 on any difference.
@@ -57,7 +57,6 @@ struct Verdict {
 ///
 /// # Errors
 /// A server that is missing, or a hop that stands still.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     let databases = Databases { postgres: config.postgres()?, mysql: config.mysql()? };
     let (tables, deadline) = (args.tables, Duration::from_secs(args.deadline));
@@ -79,10 +78,10 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
         && marts.iter().all(tidemart_marts::Report::is_equal);
     let verdict = Verdict { equal, replica, marts };
     if args.json {
-        println!("{}", serde_json::to_string(&verdict)?);
+        output::print(serde_json::to_string(&verdict)?)?;
     } else {
-        println!("{}", verdict.replica);
-        verdict.marts.iter().for_each(|report| println!("{report}"));
+        output::print(&verdict.replica)?;
+        verdict.marts.iter().try_for_each(output::print)?;
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

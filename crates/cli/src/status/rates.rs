@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemart_change::Lsn;
-
 /// Growth of a counter between two looks, a second.
 #[derive(Debug, Default)]
 pub struct Rate {
@@ -23,10 +21,10 @@ impl Rate {
     }
 }
 
-/// When the end of the log stood where: says how old a position in it is.
+/// When the end of a log (of Postgres, of a partition) stood where: says how old a position in it is.
 #[derive(Debug, Default)]
 pub struct LogClock {
-    ends: VecDeque<(Instant, Lsn)>,
+    ends: VecDeque<(Instant, u64)>,
 }
 
 impl LogClock {
@@ -34,7 +32,7 @@ impl LogClock {
     const KEPT: usize = 600;
 
     /// The log's end was there at this moment.
-    pub fn saw(&mut self, now: Instant, end: Lsn) {
+    pub fn saw(&mut self, now: Instant, end: u64) {
         if self.ends.back().is_some_and(|(_, last)| *last == end) {
             return;
         }
@@ -46,7 +44,7 @@ impl LogClock {
 
     /// At least since so long something behind `position` has been in the log; `None` when that began before the
     /// first look that is kept. Zero when nothing is behind it.
-    pub fn age(&self, now: Instant, position: Lsn) -> Option<Duration> {
+    pub fn age(&self, now: Instant, position: u64) -> Option<Duration> {
         let first = self.ends.iter().position(|(_, end)| *end > position);
         match first {
             None => Some(Duration::ZERO),
@@ -73,11 +71,11 @@ mod tests {
     fn a_position_is_as_old_as_the_first_look_that_was_beyond_it() {
         let (mut clock, start) = (LogClock::default(), Instant::now());
         let second = |number| start + Duration::from_secs(number);
-        clock.saw(second(0), Lsn(10));
-        clock.saw(second(1), Lsn(20));
-        clock.saw(second(5), Lsn(20));
-        assert_eq!(clock.age(second(6), Lsn(20)), Some(Duration::ZERO));
-        assert_eq!(clock.age(second(6), Lsn(15)), Some(Duration::from_secs(5)));
-        assert_eq!(clock.age(second(6), Lsn(5)), None);
+        clock.saw(second(0), 10);
+        clock.saw(second(1), 20);
+        clock.saw(second(5), 20);
+        assert_eq!(clock.age(second(6), 20), Some(Duration::ZERO));
+        assert_eq!(clock.age(second(6), 15), Some(Duration::from_secs(5)));
+        assert_eq!(clock.age(second(6), 5), None);
     }
 }

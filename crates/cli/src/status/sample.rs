@@ -108,7 +108,8 @@ pub struct Mart {
     pub name: String,
     /// Rows it has; `None` before it was first built.
     pub rows: Option<u64>,
-    /// How old the oldest change is that it does not show yet; 0 when it shows everything that is in the replica.
+    /// How old the oldest commit in Postgres is that it does not show yet, wherever on the way that waits; 0 when it
+    /// shows everything.
     pub freshness_s: Option<f64>,
     /// Changes that wait to be shown.
     pub pending: u64,

@@ -26,10 +26,13 @@ pub struct Sampler {
     kafka: Watch,
     mysql: Target,
     prefix: String,
+    /// The capture's own.
+    heartbeat_s: f64,
     commits: Rate,
     published: Rate,
     applied: Rate,
     log: LogClock,
+    partitions: BTreeMap<TopicPartition, LogClock>,
 }
 
 /// The connection to MySQL.
@@ -61,10 +64,12 @@ impl Sampler {
             kafka: Watch::new(kafka.clone()),
             mysql,
             prefix: kafka.prefix.clone(),
+            heartbeat_s: config.postgres()?.limits.heartbeat_ms as f64 / 1e3,
             commits: Rate::default(),
             published: Rate::default(),
             applied: Rate::default(),
             log: LogClock::default(),
+            partitions: BTreeMap::new(),
         })
     }
 
@@ -79,15 +84,23 @@ impl Sampler {
         let at_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_micros() as i64);
         let found = Found { now, at_us, postgres, kafka, mysql };
         if let Ok(lag) = &found.postgres {
-            self.log.saw(now, lag.current_lsn);
+            self.log.saw(now, lag.current_lsn.0);
         }
-        Status {
-            at_ms: at_us / 1000,
-            source: self.source(&found),
-            capture: self.capture(&found),
-            consumer: self.consumer(&found),
-            marts: found.mysql.map_or_else(Part::Unknown, |(_, marts)| Part::Known(marts)),
+        let (source, capture, consumer) = (self.source(&found), self.capture(&found), self.consumer(&found));
+        let mut marts = found.mysql.map_or_else(Part::Unknown, |(_, marts)| Part::Known(marts));
+        if let Part::Known(marts) = &mut marts {
+            let before = self.on_the_way(&capture, &consumer);
+            marts.iter_mut().for_each(|mart| mart.freshness_s = mart.freshness_s.map(|s| s.max(before)));
         }
+        Status { at_ms: at_us / 1000, source, capture, consumer, marts }
+    }
+
+    /// Age of the oldest commit that is not in the replica yet: a mart cannot be fresher.
+    fn on_the_way(&self, capture: &Part<Capture>, consumer: &Part<Consumer>) -> f64 {
+        // What a log has that no captured table is in is confirmed at the next heartbeat only.
+        let late = |lag_s: &f64| *lag_s > self.heartbeat_s + 1.0;
+        let capture_s = capture.known().map(|capture| capture.lag_s).filter(late);
+        consumer.known().map_or(0.0, |consumer| consumer.lag_s).max(capture_s.unwrap_or(0.0))
     }
 
     fn source(&mut self, found: &Found) -> Part<Source> {
@@ -111,7 +124,7 @@ impl Sampler {
         let lag_bytes = lag.current_lsn.0.saturating_sub(confirmed.0);
         let since_commit =
             position.map_or(0.0, |position| seconds_since(found.at_us, position.commit_time_us));
-        let seen = self.log.age(found.now, confirmed).map(|age| age.as_secs_f64());
+        let seen = self.log.age(found.now, confirmed.0).map(|age| age.as_secs_f64());
         let slot = lag.slot.as_ref();
         Part::Known(Capture {
             active: slot.map(|slot| slot.active),
@@ -135,12 +148,6 @@ impl Sampler {
             checkpoints.iter().filter(|row| row.partition.topic.starts_with(&own)).collect();
         let applied = checkpoints.iter().map(|row| row.checkpoint.sequence).sum();
         let ends = found.kafka.as_ref().ok().map(|(positions, _)| ends(&self.prefix, positions));
-        let behind = |row: &&&CheckpointStatus| {
-            ends.as_ref().is_some_and(|ends| {
-                ends.get(&row.partition).is_some_and(|end| *end > row.checkpoint.sequence)
-            })
-        };
-        let oldest = checkpoints.iter().filter(behind).filter_map(|row| row.source_commit_us).min();
         let at = |partition: &TopicPartition| {
             let found = checkpoints.iter().find(|row| row.partition == *partition);
             found.map_or(0, |row| row.checkpoint.sequence)
@@ -151,8 +158,28 @@ impl Sampler {
             members: found.kafka.as_ref().ok().and_then(|(_, members)| *members),
             events_per_s: self.applied.of(found.now, applied),
             lag_events,
-            lag_s: oldest.map_or(0.0, |commit_us| seconds_since(found.at_us, commit_us)),
+            lag_s: self.oldest_s(found, ends.unwrap_or_default(), &checkpoints),
         })
+    }
+
+    /// Age of the oldest commit that waits in Kafka. What comes after a long silence is not as old as what was applied
+    /// last, but as the first look that saw it.
+    fn oldest_s(
+        &mut self,
+        found: &Found,
+        ends: BTreeMap<TopicPartition, u64>,
+        checkpoints: &[&CheckpointStatus],
+    ) -> f64 {
+        let mut oldest_s = 0.0_f64;
+        for (partition, end) in ends {
+            let Some(row) = checkpoints.iter().find(|row| row.partition == partition) else { continue };
+            let clock = self.partitions.entry(partition).or_default();
+            clock.saw(found.now, end);
+            let seen = clock.age(found.now, row.checkpoint.sequence).map(|age| age.as_secs_f64());
+            let since = row.source_commit_us.map_or(0.0, |commit_us| seconds_since(found.at_us, commit_us));
+            oldest_s = oldest_s.max(seen.map_or(since, |seen| seen.min(since)));
+        }
+        oldest_s
     }
 }
 

@@ -1,7 +1,7 @@
 -- In the SQL that MySQL, MariaDB and Spark share. The comments with braces are where a restriction goes, where MySQL is
 -- told to keep to this order of tables for a few products, and which sources can be replaced by the rows of some orders.
 SELECT
-    CAST(CONCAT(g.y, '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
+    CAST(CONCAT(LPAD(g.y, 4, '0'), '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
     g.category_name AS category_name,
     g.product_name AS product_name,
     g.order_cnt AS order_cnt,

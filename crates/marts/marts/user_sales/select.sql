@@ -1,7 +1,7 @@
 -- In the SQL that MySQL, MariaDB and Spark share. The comments with braces are where a restriction goes, and which
 -- sources can be replaced by the rows of some users. The inner SELECT's sums are named as the mart's columns.
 SELECT
-    CAST(CONCAT(g.y, '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
+    CAST(CONCAT(LPAD(g.y, 4, '0'), '-', LPAD(g.m, 2, '0'), '-01') AS DATE) AS month,
     g.loyalty_status AS loyalty_status,
     g.order_cnt AS order_cnt,
     g.unique_users AS unique_users,

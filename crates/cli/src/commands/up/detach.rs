@@ -21,7 +21,6 @@ const TAIL: usize = 15;
 ///
 /// # Errors
 /// When it ended before that, with the end of its log.
-#[expect(clippy::print_stdout, reason = "the table is this command's output")]
 pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     for folder in [folder, folder.join("logs").as_path()] {
         tidemart_local::make_folder(folder)?;
@@ -34,7 +33,7 @@ pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::R
     let mut child = spawn(&log)?;
     loop {
         if let Ok(table) = fs::read_to_string(announcement(folder)) {
-            println!("{table}");
+            crate::output::print(table)?;
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(status) = child.try_wait()? {

@@ -7,7 +7,7 @@ mod servers;
 mod settings;
 mod show;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -41,15 +41,15 @@ pub struct Args {
     seed: Option<u64>,
 
     /// Days of history; only the first start may choose
-    #[arg(long, value_name = "DAYS", help = format!("Days of history, {} by default; only the first start may choose", tidemart_shop::Config::default().history_days))]
+    #[arg(long, value_name = "DAYS", value_parser = |text: &str| of_shop(text, |shop, days| shop.history_days = days), help = format!("Days of history, {} by default; only the first start may choose", tidemart_shop::Config::default().history_days))]
     history_days: Option<u32>,
 
     /// Business transactions a second when live
-    #[arg(long, value_name = "TX/S", help = format!("Business transactions a second when live, {} by default", tidemart_shop::Config::default().rate))]
+    #[arg(long, value_name = "TX/S", value_parser = |text: &str| of_shop(text, |shop, rate| shop.rate = rate), help = format!("Business transactions a second when live, {} by default", tidemart_shop::Config::default().rate))]
     rate: Option<f64>,
 
     /// Simulated seconds per real second when live
-    #[arg(long, help = format!("Simulated seconds per real second when live, {} by default", tidemart_shop::Config::default().speed))]
+    #[arg(long, value_parser = |text: &str| of_shop(text, |shop, speed| shop.speed = speed), help = format!("Simulated seconds per real second when live, {} by default", tidemart_shop::Config::default().speed))]
     speed: Option<f64>,
 
     /// Go on in the background; `tidemart down` stops it
@@ -101,6 +101,18 @@ impl From<Size> for Preset {
             Size::Large => Self::Large,
         }
     }
+}
+
+/// A number that the shop takes.
+fn of_shop<T: FromStr<Err: Display> + Copy>(
+    text: &str,
+    set: fn(&mut tidemart_shop::Config, T),
+) -> Result<T, String> {
+    let value = text.parse().map_err(|error: T::Err| error.to_string())?;
+    let mut shop = tidemart_shop::Config::default();
+    set(&mut shop, value);
+    shop.validate().map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
 /// The folder that was named, or the usual one.
@@ -169,13 +181,13 @@ async fn live(
     roles.launch_replication().await?;
     let mut show = Show::new(Sampler::new(config)?);
     if !known {
-        let built = show.until_marts_are_built(roles).await;
+        let built = show.until_marts_are_built(roles).await?;
         info!(seconds = built.as_secs_f64(), "both marts are built");
     }
     roles.launch_shop().await?;
     show.until_all_work().await;
     let table = show::table(folder, servers, roles, config);
     detach::announce(folder.path(), &table)?;
-    show.print(&table);
+    show.print(&table)?;
     show.status_for_ever(&detach::log(folder.path())).await
 }

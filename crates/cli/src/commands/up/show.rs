@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     config::{Config, DEFAULT_FILE},
+    output,
     status::{Sampler, Status},
 };
 
@@ -43,7 +44,10 @@ impl Show {
     }
 
     /// Shows the first snapshot and the building of the marts; says how long it took.
-    pub(super) async fn until_marts_are_built(&mut self, roles: &Roles) -> Duration {
+    ///
+    /// # Errors
+    /// Nobody reads it.
+    pub(super) async fn until_marts_are_built(&mut self, roles: &Roles) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
             let status = self.sampler.sample().await;
@@ -51,9 +55,9 @@ impl Show {
                 !marts.is_empty() && marts.iter().all(|mart| mart.rows.is_some())
             };
             if status.marts.known().is_some_and(built) {
-                return begun.elapsed();
+                return Ok(begun.elapsed());
             }
-            self.status_line(&first_snapshot(&status, roles));
+            self.status_line(&first_snapshot(&status, roles))?;
             sleep(LOOK).await;
         }
     }
@@ -69,7 +73,7 @@ impl Show {
     /// Keeps telling, and keeps the log of the background bounded.
     ///
     /// # Errors
-    /// A log that cannot be emptied.
+    /// Nobody reads it; a log that cannot be emptied.
     pub(super) async fn status_for_ever(&mut self, log: &Path) -> anyhow::Result<()> {
         let mut ticks = interval(if self.line.is_some() { ON_TERMINAL } else { ELSEWHERE });
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -80,28 +84,31 @@ impl Show {
             for problem in status.problems().iter().take(1) {
                 text = format!("{text}: {problem}");
             }
-            self.status_line(&text);
+            self.status_line(&text)?;
             tidemart_local::bound_log(log)?;
         }
     }
 
     /// Replaces the line on a terminal; elsewhere prints it, not too often.
-    #[expect(clippy::print_stdout, reason = "the status is this command's output")]
-    fn status_line(&mut self, text: &str) {
+    fn status_line(&mut self, text: &str) -> anyhow::Result<()> {
         if let Some(line) = &self.line {
             line.set_message(text.to_owned());
             line.tick();
         } else if self.printed.is_none_or(|last| last.elapsed() >= ELSEWHERE - LOOK) {
             self.printed = Some(Instant::now());
-            println!("{text}");
+            output::print(text)?;
         }
+        Ok(())
     }
 
-    #[expect(clippy::print_stdout, reason = "the table is this command's output")]
-    pub(super) fn print(&self, text: &str) {
+    /// Prints beside the line.
+    ///
+    /// # Errors
+    /// Nobody reads it.
+    pub(super) fn print(&self, text: &str) -> anyhow::Result<()> {
         match &self.line {
-            Some(line) => line.suspend(|| println!("{text}")),
-            None => println!("{text}"),
+            Some(line) => line.suspend(|| output::print(text)),
+            None => output::print(text),
         }
     }
 }
