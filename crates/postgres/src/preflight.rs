@@ -4,7 +4,7 @@ use tidemart_pipeline::{Error, Result};
 use tokio_postgres::{Client, Row};
 
 use crate::{
-    catalog::{self, Catalog},
+    catalog::{self, Catalog, Refusal},
     client::connect,
     config::Config,
     connection::Connection,
@@ -16,18 +16,20 @@ use crate::{
 /// The oldest server whose behaviour was tested; publications with row filters, which are checked for, came with it.
 const OLDEST_VERSION: i32 = 150_000;
 
-/// Checks everything that can be checked without changing anything: server, login, settings, rights, tables.
+/// Checks everything that can be checked without changing anything: server, login, settings, rights, tables. Returns the
+/// tables that will not be captured although the settings mean them.
 ///
 /// # Errors
 /// The first thing that is wrong. Transient when the server cannot be reached.
-pub async fn check(config: &Config) -> Result<()> {
+pub async fn check(config: &Config) -> Result<Vec<Refusal>> {
     config.validate()?;
     let client = connect(config).await?;
     server(&client, config).await?;
     publication::members(&client, config).await?;
     let catalog = catalog::tables(&client, &config.tables).await?;
     tables(&client, config, &catalog).await?;
-    Connection::open(config).await.map(drop)
+    Connection::open(config).await?;
+    Ok(catalog.refused)
 }
 
 /// Version, settings and rights of the role.

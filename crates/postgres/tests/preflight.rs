@@ -15,8 +15,10 @@ async fn refused(config: &Config, kind: Kind, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_and_logins() {
-    let fixture = Fixture::new("CREATE TABLE t (id int PRIMARY KEY)").await;
-    check(&fixture.config).await.unwrap();
+    let fixture = Fixture::new("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE keyless (id int)").await;
+    let refused_tables = check(&fixture.config).await.unwrap();
+    let refused_tables: Vec<_> = refused_tables.iter().map(|refusal| refusal.table.to_string()).collect();
+    assert_eq!(refused_tables, ["public.keyless"]);
     let with = |change: fn(&mut Config)| {
         let mut config = fixture.config.clone();
         change(&mut config);

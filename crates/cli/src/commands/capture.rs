@@ -1,9 +1,9 @@
 //! `tidemart capture`: Postgres to Kafka.
 
 use tidemart_kafka::Writer;
-use tidemart_postgres::Source;
+use tidemart_postgres::{Source, catalog::Refusal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 
@@ -40,10 +40,14 @@ const HOP: &str = "capture";
 /// A server that is missing or not fit, or a loss that was found.
 pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (postgres, kafka) = (config.postgres()?, config.kafka()?);
-    tidemart_postgres::check(postgres).await?;
+    let refused = tidemart_postgres::check(postgres).await?;
     tidemart_kafka::check(kafka).await?;
     if args.check {
-        info!("servers and tables are fit for capture");
+        // A start says the same of them.
+        for Refusal { table, reason, .. } in &refused {
+            warn!(%table, reason, "table will not be captured");
+        }
+        info!(not_captured = refused.len(), "servers are fit for capture, and all other tables");
         return Ok(());
     }
     let mut source = Source::new(postgres.clone());

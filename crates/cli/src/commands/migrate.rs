@@ -1,6 +1,7 @@
 //! `tidemart migrate`: MySQL made ready, everything else checked.
 
-use tracing::info;
+use tidemart_postgres::catalog::Refusal;
+use tracing::{info, warn};
 
 use crate::config::Config;
 
@@ -21,7 +22,10 @@ Examples:
 /// The first server that is missing or not fit.
 pub async fn run(_args: Args, config: &Config) -> anyhow::Result<()> {
     let (postgres, kafka, mysql) = (config.postgres()?, config.kafka()?, config.mysql()?);
-    tidemart_postgres::check(postgres).await?;
+    let refused = tidemart_postgres::check(postgres).await?;
+    for Refusal { table, reason, .. } in &refused {
+        warn!(%table, reason, "table will not be captured");
+    }
     info!(
         host = postgres.host,
         port = postgres.port,
