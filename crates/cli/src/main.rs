@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Err(error) => {
             if !error.is::<output::ReaderGone>() {
                 // The last word to whoever called us, if anybody is there.
-                drop(writeln!(std::io::stderr(), "error: {error:#}"));
+                drop(writeln!(std::io::stderr(), "error: {}", format!("{error:#}").trim_end()));
             }
             ExitCode::FAILURE
         }
