@@ -87,7 +87,11 @@ impl Session {
     /// Takes a lock, waiting for so many seconds; says whether it did.
     pub(crate) async fn lock(&mut self, lock: Lock, of: &str, wait_s: u32) -> Result<bool> {
         let answer = self.value(&format!("SELECT GET_LOCK({}, {wait_s})", lock.name(of))).await?;
-        Ok(answer.as_deref() == Some("1"))
+        match answer.as_deref() {
+            Some("1") => Ok(true),
+            Some(_) => Ok(false),
+            None => Err(Error::transient("MySQL cannot give a lock")),
+        }
     }
 
     pub(crate) async fn unlock(&mut self, lock: Lock, of: &str) -> Result<()> {
@@ -279,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    /// A second is enough for a session that is not held, so another one computes for two.
+    /// Three seconds without a word end a session that is not held, so another one computes for four.
     #[tokio::test]
     async fn a_session_outlives_the_computation_that_it_waits_for() {
         for server in [testing::mysql().await, testing::mariadb().await] {
@@ -288,14 +292,14 @@ mod tests {
             let mut session = Session::open(&config).await.unwrap();
             let mut another = session.another().await.unwrap();
             for held in [true, false] {
-                session.run("SET SESSION wait_timeout = 1").await.unwrap();
+                session.run("SET SESSION wait_timeout = 3").await.unwrap();
                 if held {
                     session.hold().await.unwrap();
                 }
-                another.value("SELECT SLEEP(2)").await.unwrap();
+                another.value("SELECT SLEEP(4)").await.unwrap();
                 assert_eq!(session.release().await.is_ok(), held);
                 let limit = session.value("SELECT @@SESSION.wait_timeout").await.ok().flatten();
-                assert_eq!(limit.as_deref(), held.then_some("1"));
+                assert_eq!(limit.as_deref(), held.then_some("3"));
             }
         }
     }

@@ -302,7 +302,7 @@ impl Applier {
         let (offset, sequence) = (record.offset, record.stamp.sequence);
         // No value of a cell goes into a message: the record's key tells which row it is.
         let reason = format!(
-            "{refusal}; table {table}, the record at offset {offset} of {partition} has the row's {key}, sequence {sequence}"
+            "{refusal}; table {table}, row by its key ({key}) in the record at offset {offset} of {partition}, sequence {sequence}"
         );
         self.hold_for(partition, &reason).await
     }

@@ -23,8 +23,9 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
-/// What a person can do about a row: only its last value counts, so a corrected one passes when it is tried again.
-pub(crate) const CORRECT: &str = "; correct the row in Postgres, it is tried again by itself";
+/// What a person can do about a row: of the changes of a row that are applied together only the last one counts. Not
+/// for a value of the key, since the old key would have to be deleted.
+pub(crate) const CORRECT: &str = "; correct the row in Postgres: it passes when it is tried again, if no more than 1,000 changes lie between";
 
 impl Refusal {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
@@ -181,7 +182,9 @@ fn refused(server: &ServerError, table: Option<&TableSchema>) -> String {
     let column = table.and_then(|schema| named_column(&server.message, schema));
     match (table, column) {
         (Some(schema), Some(column)) => {
-            format!("column {}.{column}: {}{CORRECT}", schema.table, told(server))
+            let is_key = schema.key_columns().any(|key| key.name == column);
+            let advice = if is_key { "" } else { CORRECT };
+            format!("column {}.{column}: {}{advice}", schema.table, told(server))
         }
         (Some(schema), None) => format!("table {}: {}", schema.table, told(server)),
         _ => told(server),

@@ -89,7 +89,8 @@ impl Replica {
 
     fn unfit(&self, index: usize, reason: impl Display) -> Refusal {
         let (table, column) = (&self.schema.table, &self.schema.columns[index].name);
-        Refusal::new(format!("column {table}.{column}: {reason}{CORRECT}"))
+        let advice = if self.key.contains(&index) { "" } else { CORRECT };
+        Refusal::new(format!("column {table}.{column}: {reason}{advice}"))
     }
 
     pub(crate) fn incomplete(&self) -> Refusal {

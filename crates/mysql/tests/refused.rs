@@ -221,6 +221,23 @@ async fn a_row_refused_for_its_data_holds_its_partition_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_row_that_was_corrected_passes_where_it_was_held() {
+    let d = schema("public.d", &[("id", ColumnType::Integer), ("d", ColumnType::Date)], &["id"]);
+    on_both(async |target| {
+        let feed = Feed::complete(&d, 0).create(&["1", "infinity"]);
+        apply(&mut target.applier(), &[&feed]).await;
+        let held = target.held(&feed.partition).await;
+        assert!(held.contains("correct the row in Postgres"), "{held}");
+        let feed = feed.create(&["2", "2024-01-02"]).update(&["1", "2024-01-01"]);
+        apply(&mut target.applier(), &[&feed]).await;
+        assert_eq!(target.held(&feed.partition).await, "");
+        let rows = target.rows("SELECT id, d FROM d ORDER BY id").await;
+        assert_eq!(rows, [["1", "2024-01-01"], ["2", "2024-01-02"]]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_row_larger_than_a_packet_is_held_and_smaller_ones_are_split() {
     on_both(async |mut target| {
         target.config.transaction_bytes = 1 << 16;

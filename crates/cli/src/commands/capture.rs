@@ -47,7 +47,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
         for Refusal { table, reason, .. } in &refused {
             warn!(%table, reason, "table will not be captured");
         }
-        info!(not_captured = refused.len(), "servers are fit for capture, and all other tables");
+        info!("servers are fit for capture, {} tables are not", refused.len());
         return Ok(());
     }
     let mut source = Source::new(postgres.clone());

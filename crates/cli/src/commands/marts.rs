@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use clap::Subcommand;
 use tidemart_marts::{Month, Scope};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,8 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     match args.action {
         Action::Refresh { mart, full, month } => {
             let scope = month.map(Scope::Month).or(full.then_some(Scope::Full));
-            refresh(mysql, mart, scope).await
+            let refreshed = shutdown.run_until_cancelled(refresh(mysql, mart, scope)).await;
+            refreshed.context("stopped before it was done")?
         }
         Action::List { json } => list(mysql, json).await,
         Action::Check { mart, json } => check(mysql, mart, json).await,
@@ -97,8 +99,11 @@ async fn refresh(
             (Ok(true), _) => {}
             (Ok(false), Ok(_)) => done = Ok(ExitCode::FAILURE),
             (Ok(false), Err(_)) => {}
+            (Err(failure), _) if failure.is::<output::ReaderGone>() => return Err(failure),
             (Err(failure), Ok(_)) => done = Err(failure),
-            (Err(failure), Err(_)) => error!("{failure:#}"),
+            (Err(failure), Err(_)) => {
+                error!(mart, error = format!("{failure:#}"), "cannot be refreshed either");
+            }
         }
     }
     done
@@ -132,8 +137,9 @@ async fn list(mysql: &tidemart_mysql::Config, json: bool) -> anyhow::Result<Exit
     }
     for (mart, state) in tidemart_marts::list().iter().zip(&states) {
         let rows = state.rows.map_or_else(|| "not built".to_owned(), |rows| format!("{rows} rows"));
-        let (name, pending, lag_s) = (&mart.name, state.pending, state.lag_us.unwrap_or(0) as f64 / 1e6);
-        let fresh = format!("{pending:>8} marks pending, {lag_s:.1} s behind the replica");
+        let (name, pending) = (&mart.name, state.pending);
+        let lag = state.lag_us.map(|us| format!(", {:.1} s behind the replica", us as f64 / 1e6));
+        let fresh = format!("{pending:>8} marks pending{}", lag.unwrap_or_default());
         output::print(format_args!("{name:15} {rows:>12}  {fresh}  {}", mart.description))?;
         if let Some(reason) = &state.waiting {
             output::print(format_args!("    waits: {reason}"))?;

@@ -112,7 +112,11 @@ fn rate(rate: Option<f64>) -> String {
 }
 
 fn freshness(mart: &Mart) -> String {
-    mart.freshness_s.map_or_else(|| "not built yet".to_owned(), |seconds| format!("{seconds:.1} s"))
+    match (mart.rows, mart.freshness_s) {
+        (None, _) => "not built yet".to_owned(),
+        (_, None) => "?".to_owned(),
+        (_, Some(seconds)) => format!("{seconds:.1} s"),
+    }
 }
 
 /// Bytes in the unit that people read best.

@@ -24,16 +24,20 @@ impl Rate {
 /// When the end of a log (of Postgres, of a partition) stood where: says how old a position in it is.
 #[derive(Debug, Default)]
 pub struct LogClock {
+    /// The last look at each end.
     ends: VecDeque<(Instant, u64)>,
+    first_look: Option<Instant>,
 }
 
 impl LogClock {
-    /// Looks that are kept; at one a second, ten minutes.
+    /// Ends that are kept; at one a second, ten minutes.
     const KEPT: usize = 600;
 
     /// The log's end was there at this moment.
     pub fn saw(&mut self, now: Instant, end: u64) {
-        if self.ends.back().is_some_and(|(_, last)| *last == end) {
+        self.first_look.get_or_insert(now);
+        if let Some((last, _)) = self.ends.back_mut().filter(|(_, last)| *last == end) {
+            *last = now;
             return;
         }
         if self.ends.len() == Self::KEPT {
@@ -42,15 +46,21 @@ impl LogClock {
         self.ends.push_back((now, end));
     }
 
-    /// At least since so long something behind `position` has been in the log; `None` when that began before the
-    /// first look that is kept. Zero when nothing is behind it.
+    /// At most since so long something behind `position` has been in the log; `None` when that began before the first
+    /// look that is kept. Zero when nothing is behind it.
     pub fn age(&self, now: Instant, position: u64) -> Option<Duration> {
-        let first = self.ends.iter().position(|(_, end)| *end > position);
-        match first {
+        match self.ends.iter().position(|(_, end)| *end > position) {
             None => Some(Duration::ZERO),
-            Some(0) => None,
-            Some(index) => self.ends.get(index).map(|(seen, _)| now.duration_since(*seen)),
+            Some(index) => {
+                let (seen, _) = self.ends.get(index.checked_sub(1)?)?;
+                Some(now.duration_since(*seen))
+            }
         }
+    }
+
+    /// Since when it has been looked at.
+    pub fn watched(&self, now: Instant) -> Duration {
+        self.first_look.map_or(Duration::ZERO, |first| now.duration_since(first))
     }
 }
 
@@ -68,14 +78,17 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_as_old_as_the_first_look_that_was_beyond_it() {
+    fn a_position_is_as_old_as_the_last_look_that_was_not_beyond_it() {
         let (mut clock, start) = (LogClock::default(), Instant::now());
         let second = |number| start + Duration::from_secs(number);
         clock.saw(second(0), 10);
         clock.saw(second(1), 20);
         clock.saw(second(5), 20);
         assert_eq!(clock.age(second(6), 20), Some(Duration::ZERO));
-        assert_eq!(clock.age(second(6), 15), Some(Duration::from_secs(5)));
-        assert_eq!(clock.age(second(6), 5), None);
+        assert_eq!(clock.age(second(6), 15), Some(Duration::from_secs(6)));
+        clock.saw(second(7), 30);
+        assert_eq!(clock.age(second(8), 25), Some(Duration::from_secs(3)));
+        assert_eq!(clock.age(second(8), 5), None);
+        assert_eq!(clock.watched(second(8)), Duration::from_secs(8));
     }
 }

@@ -109,7 +109,8 @@ pub struct Mart {
     /// Rows it has; `None` before it was first built.
     pub rows: Option<u64>,
     /// How old the oldest commit in Postgres is that it does not show yet, wherever on the way that waits; 0 when it
-    /// shows everything.
+    /// shows everything. What waits in Postgres counts from a second after the capture's heartbeat on. `None` before the
+    /// mart was first built, and where a part of the way does not answer.
     pub freshness_s: Option<f64>,
     /// Changes that wait to be shown.
     pub pending: u64,

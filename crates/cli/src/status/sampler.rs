@@ -1,7 +1,7 @@
 //! Looks at all servers at once, over connections of its own that last from one look to the next.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -86,21 +86,58 @@ impl Sampler {
         if let Ok(lag) = &found.postgres {
             self.log.saw(now, lag.current_lsn.0);
         }
-        let (source, capture, consumer) = (self.source(&found), self.capture(&found), self.consumer(&found));
-        let mut marts = found.mysql.map_or_else(Part::Unknown, |(_, marts)| Part::Known(marts));
-        if let Part::Known(marts) = &mut marts {
-            let before = self.on_the_way(&capture, &consumer);
-            marts.iter_mut().for_each(|mart| mart.freshness_s = mart.freshness_s.map(|s| s.max(before)));
-        }
-        Status { at_ms: at_us / 1000, source, capture, consumer, marts }
+        let waiting = self.waiting(&found);
+        let capture = self.capture(&found);
+        let marts = self.marts(&found, &capture, waiting.as_ref());
+        let consumer = self.consumer(&found, waiting.unwrap_or_default());
+        Status { at_ms: at_us / 1000, source: self.source(&found), capture, consumer, marts }
     }
 
-    /// Age of the oldest commit that is not in the replica yet: a mart cannot be fresher.
-    fn on_the_way(&self, capture: &Part<Capture>, consumer: &Part<Consumer>) -> f64 {
-        // What a log has that no captured table is in is confirmed at the next heartbeat only.
-        let late = |lag_s: &f64| *lag_s > self.heartbeat_s + 1.0;
-        let capture_s = capture.known().map(|capture| capture.lag_s).filter(late);
-        consumer.known().map_or(0.0, |consumer| consumer.lag_s).max(capture_s.unwrap_or(0.0))
+    /// Partitions that have what is not applied yet, with the age of its oldest commit; `None` where that is not known.
+    ///
+    /// Where something came after a silence it is as old as the look before it; where that look was not ours, it counts
+    /// as old as what was applied last.
+    fn waiting(&mut self, found: &Found) -> Option<BTreeMap<TopicPartition, f64>> {
+        let (Ok((positions, _)), Ok((checkpoints, _))) = (&found.kafka, &found.mysql) else { return None };
+        let mut waiting = BTreeMap::new();
+        for (partition, end) in ends(&self.prefix, positions) {
+            let row = checkpoints.iter().find(|row| row.partition == partition);
+            let applied = row.map_or(0, |row| row.checkpoint.sequence);
+            let clock = self.partitions.entry(partition.clone()).or_default();
+            clock.saw(found.now, end);
+            if end <= applied {
+                continue;
+            }
+            let since = row.and_then(|row| row.source_commit_us).map(|us| seconds_since(found.at_us, us));
+            let seen = clock.age(found.now, applied).map(|age| age.as_secs_f64());
+            let least = clock.watched(found.now).as_secs_f64();
+            waiting.insert(partition, seen.into_iter().chain(since).reduce(f64::min).unwrap_or(least));
+        }
+        Some(waiting)
+    }
+
+    /// A mart is no fresher than what it is computed from; nobody knows where a part of the way does not answer.
+    fn marts(
+        &self,
+        found: &Found,
+        capture: &Part<Capture>,
+        waiting: Option<&BTreeMap<TopicPartition, f64>>,
+    ) -> Part<Vec<Mart>> {
+        let mut marts = match &found.mysql {
+            Ok((_, marts)) => marts.clone(),
+            Err(problem) => return Part::Unknown(problem.clone()),
+        };
+        for mart in &mut marts {
+            let before = capture.known().zip(waiting).map(|(capture, waiting)| {
+                // What a log has that no captured table is in is confirmed at the next heartbeat only.
+                let late = Some(capture.lag_s).filter(|lag_s| *lag_s > self.heartbeat_s + 1.0);
+                let topics = sources(&self.prefix, &mart.name);
+                let own = waiting.iter().filter(|(partition, _)| topics.contains(&*partition.topic));
+                own.map(|(_, age_s)| *age_s).chain(late).fold(0.0, f64::max)
+            });
+            mart.freshness_s = mart.freshness_s.zip(before).map(|(own, before)| own.max(before));
+        }
+        Part::Known(marts)
     }
 
     fn source(&mut self, found: &Found) -> Part<Source> {
@@ -137,7 +174,7 @@ impl Sampler {
         })
     }
 
-    fn consumer(&mut self, found: &Found) -> Part<Consumer> {
+    fn consumer(&mut self, found: &Found, waiting: BTreeMap<TopicPartition, f64>) -> Part<Consumer> {
         let checkpoints = match &found.mysql {
             Ok((checkpoints, _)) => checkpoints,
             Err(problem) => return Part::Unknown(problem.clone()),
@@ -158,28 +195,8 @@ impl Sampler {
             members: found.kafka.as_ref().ok().and_then(|(_, members)| *members),
             events_per_s: self.applied.of(found.now, applied),
             lag_events,
-            lag_s: self.oldest_s(found, ends.unwrap_or_default(), &checkpoints),
+            lag_s: waiting.into_values().fold(0.0, f64::max),
         })
-    }
-
-    /// Age of the oldest commit that waits in Kafka. What comes after a long silence is not as old as what was applied
-    /// last, but as the first look that saw it.
-    fn oldest_s(
-        &mut self,
-        found: &Found,
-        ends: BTreeMap<TopicPartition, u64>,
-        checkpoints: &[&CheckpointStatus],
-    ) -> f64 {
-        let mut oldest_s = 0.0_f64;
-        for (partition, end) in ends {
-            let Some(row) = checkpoints.iter().find(|row| row.partition == partition) else { continue };
-            let clock = self.partitions.entry(partition).or_default();
-            clock.saw(found.now, end);
-            let seen = clock.age(found.now, row.checkpoint.sequence).map(|age| age.as_secs_f64());
-            let since = row.source_commit_us.map_or(0.0, |commit_us| seconds_since(found.at_us, commit_us));
-            oldest_s = oldest_s.max(seen.map_or(since, |seen| seen.min(since)));
-        }
-        oldest_s
     }
 }
 
@@ -225,6 +242,12 @@ fn seconds_since(now_us: i64, then_us: i64) -> f64 {
 
 fn published(positions: &Positions) -> u64 {
     positions.tables.values().flat_map(|table| &table.sequences).sum()
+}
+
+/// The topics that a mart is computed from.
+fn sources(prefix: &str, mart: &str) -> BTreeSet<String> {
+    let rules = tidemart_marts::mark_rules().into_iter().filter(|rule| rule.mart == mart);
+    rules.map(|rule| topics::table(prefix, &rule.source)).collect()
 }
 
 /// The last sequence number published, by partition.

@@ -33,7 +33,8 @@ pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::R
     let mut child = spawn(&log)?;
     loop {
         if let Ok(table) = fs::read_to_string(announcement(folder)) {
-            crate::output::print(table)?;
+            // It is live, whoever reads of it.
+            drop(crate::output::print(table));
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(status) = child.try_wait()? {
