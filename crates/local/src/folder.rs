@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+use tokio::process::Command;
 use tokio::time::sleep;
 use tracing::warn;
 
 use crate::account::Account;
 use crate::cache::default_folder;
 use crate::error::{Error, Result, at};
+use crate::processes::FILLS;
 use crate::{ports, random};
 
 const STATE_FILE: &str = "state.json";
@@ -219,6 +222,14 @@ impl Site {
     /// The port that clients connect to.
     pub(crate) fn port(&self) -> u16 {
         self.ports.first().copied().unwrap_or_default()
+    }
+
+    /// A command that fills `data` before its first start. It ends with us, and so, at the latest when the folder is
+    /// used again, does all that it starts.
+    pub(crate) fn filling_command(&self, program: &Path) -> Command {
+        let mut command = self.account.command(program, Signal::SIGKILL);
+        command.env(FILLS, &self.mark);
+        command
     }
 
     /// Writes a file that only the account can read, and returns its path.

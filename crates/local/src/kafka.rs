@@ -11,6 +11,7 @@ use tokio::process::Command;
 use crate::cache::{Cache, Distribution, Unpack};
 use crate::error::{Error, Result, at};
 use crate::folder::{DataFolder, Site};
+use crate::processes::FILLS;
 use crate::program;
 use crate::random;
 use crate::server::{Address, HOST, Keep, Kind, Server};
@@ -130,6 +131,7 @@ impl Kind for Kafka {
     async fn initialize(&self, programs: &Programs, site: &Site) -> Result<()> {
         let properties = self.write_properties(site)?;
         let mut format = self.java(programs, site, Signal::SIGKILL)?;
+        format.env(FILLS, &site.mark);
         format.args(["-cp", &programs.class_path, "kafka.tools.StorageTool", "format"]);
         format.args(["-t", &cluster_id()?, "-c"]).arg(properties);
         program::run("kafka.tools.StorageTool", java::ADVICE, &mut format).await?;

@@ -71,7 +71,8 @@ impl<K: Kind> Keeper<K> {
         let programs = programs?;
         state.send_replace(State::Starting);
         let Some(initialised) = stop.run_until_cancelled(self.initialize(&programs)).await else {
-            return Ok(());
+            // What was given up is killed; whoever waits for our end may use the folder at once.
+            return processes::end_filling(&self.site).await;
         };
         initialised?;
         self.keep_running(&programs, state, stop).await
@@ -86,6 +87,8 @@ impl<K: Kind> Keeper<K> {
         beside.data.set_extension("new");
         let folder = &beside.data;
         if folder.exists() {
+            // First: one that still writes would put new files into what is being removed, or into what follows.
+            processes::end_filling(&self.site).await?;
             fs::remove_dir_all(folder).map_err(at("remove", folder))?;
         }
         fs::create_dir(folder).map_err(at("create", folder))?;

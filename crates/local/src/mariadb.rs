@@ -94,7 +94,7 @@ impl Kind for MariaDb {
 
     async fn initialize(&self, programs: &Programs, site: &Site) -> Result<()> {
         // By way of the shell: the fetched script is not marked as a program.
-        let mut install = site.account.command(Path::new("sh"), Signal::SIGKILL);
+        let mut install = site.filling_command(Path::new("sh"));
         install
             .arg(&programs.install)
             .arg("--no-defaults")

@@ -82,7 +82,7 @@ impl Kind for MySql {
     }
 
     async fn initialize(&self, server: &PathBuf, site: &Site) -> Result<()> {
-        let mut initialize = site.account.command(server, Signal::SIGKILL);
+        let mut initialize = site.filling_command(server);
         // The superuser has no password only until the first start, whose init file gives it one
         // before the server accepts connections.
         initialize.args(["--no-defaults", "--initialize-insecure", "--default-time-zone=+00:00"]);

@@ -125,7 +125,7 @@ impl Kind for Postgres {
 
     async fn initialize(&self, bin: &PathBuf, site: &Site) -> Result<()> {
         let password = site.write_run_file("password", site.admin_password.expose_secret())?;
-        let mut initdb = site.account.command(&bin.join("initdb"), Signal::SIGKILL);
+        let mut initdb = site.filling_command(&bin.join("initdb"));
         initdb.arg("-D").arg(&site.data).arg("--pwfile").arg(&password);
         initdb.args(["-U", ADMIN, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]);
         initdb.args(["--no-instructions", "--no-sync"]);
@@ -223,7 +223,7 @@ async fn create_owner(bin: &Path, site: &Site) -> Result<()> {
     let password = site.owner_password.expose_secret();
     // The password is ours: hexadecimal digits, nothing to quote.
     let statements = include_str!("postgres/owner.sql").replace("{password}", password);
-    let mut single = site.account.command(&bin.join("postgres"), Signal::SIGKILL);
+    let mut single = site.filling_command(&bin.join("postgres"));
     single.args(["--single", "-D"]).arg(&site.data);
     single.args(["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"]);
     program::run_with_input("postgres --single", ADVICE, &mut single, &statements).await.map(drop)

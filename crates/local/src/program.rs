@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgid};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
 
 use crate::error::{Error, Result};
 
@@ -25,19 +27,80 @@ pub(crate) async fn run_with_input(
     command: &mut Command,
     input: &str,
 ) -> Result<String> {
+    let output = output(name, advice, command, input).await?;
+    if output.status.success() {
+        return Ok(text(output));
+    }
+    Err(failed(name, output))
+}
+
+/// Runs `command` to its end, whatever that is. Given up before (the future dropped), it is killed, and with it all that
+/// it started where it leads a process group.
+pub(crate) async fn output(
+    name: &str,
+    advice: &'static str,
+    command: &mut Command,
+    input: &str,
+) -> Result<Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|source| not_started(name, advice, source))?;
-    if let Some(mut stdin) = child.stdin.take() {
+    let child = command.spawn().map_err(|source| not_started(name, advice, source))?;
+    let mut tree = Tree::of(child);
+    if let Some(mut stdin) = tree.child.stdin.take() {
         // A program that ends without reading its input says why on its output.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = child.wait_with_output().await.map_err(|source| not_started(name, advice, source))?;
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    if output.status.success() {
-        return Ok(text);
+    tree.output().await.map_err(|source| not_started(name, advice, source))
+}
+
+/// The error of a program that ended otherwise than it should.
+pub(crate) fn failed(name: &str, output: Output) -> Error {
+    let status = output.status.to_string();
+    Error::Program { program: name.to_owned(), status, tail: tail(&text(output)) }
+}
+
+fn text(output: Output) -> String {
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+}
+
+/// A program that runs, and what it has started meanwhile.
+struct Tree {
+    child: Child,
+    /// The process group that it leads, until it has ended.
+    group: Option<Pid>,
+}
+
+impl Tree {
+    fn of(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let group = id.filter(|id| getpgid(Some(*id)) == Ok(*id));
+        Self { child, group }
     }
-    Err(Error::Program { program: name.to_owned(), status: output.status.to_string(), tail: tail(&text) })
+
+    async fn output(&mut self) -> io::Result<Output> {
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let ended = tokio::try_join!(self.child.wait(), read(stdout), read(stderr));
+        // Only now: as long as the output is open, one of the group is alive, and its id is no other group's.
+        self.group = None;
+        let (status, stdout, stderr) = ended?;
+        Ok(Output { status, stdout, stderr })
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // One that has just ended needs no signal.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// The error of a program that could not be run at all.
@@ -68,7 +131,13 @@ fn is_file(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
     use super::*;
+    use crate::account::Account;
 
     #[test]
     fn a_tail_is_bounded_in_lines_and_bytes() {
@@ -93,5 +162,31 @@ mod tests {
         let error = run("sh", "", command.args(["-c", "echo out; echo err >&2; exit 3"])).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("exit status: 3") && text.contains("out\nerr"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_given_up_takes_with_it_what_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("id");
+        let mut shell = Account::own_command(Path::new("sh"), Signal::SIGKILL);
+        shell.args(["-c", "sleep 300 & echo $! >\"$1.new\"; mv \"$1.new\" \"$1\"; wait", "sh"]).arg(&file);
+        let begun = async {
+            while !file.exists() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            ended = run("sh", "", &mut shell) => panic!("{ended:?}"),
+            () = begun => {}
+        }
+        let child = fs::read_to_string(&file).unwrap();
+        // A zombie's command line is empty.
+        let line = Path::new("/proc").join(child.trim()).join("cmdline");
+        let gone = async {
+            while fs::read(&line).is_ok_and(|line| !line.is_empty()) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), gone).await.expect("what it started has ended too");
     }
 }

@@ -6,12 +6,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tidemart_local::{Kafka, Keep, MariaDb, Postgres, Server};
 
-use crate::connect::{LIMIT, cache, open, temporary};
+use crate::connect::{LIMIT, cache, keep, open, temporary};
 
 /// Tells this test binary, run again as a child, to be the process that is killed.
 const FOLDER: &str = "TIDEMART_LOCAL_TEST_FOLDER";
+/// Stands for `mariadb-install-db` and the server that it starts.
+const NEVER_INSTALLED: &str = r#"
+sh -c 'trap "" HUP PIPE
+echo $$ >"$1/writer"
+while true; do echo >"$1/file"; sleep 0.01; done' sh "$PWD" &
+wait
+"#;
 
 #[tokio::test]
 async fn a_killed_parent_leaves_no_process_and_the_next_start_works() {
@@ -53,13 +62,88 @@ async fn the_next_start_waits_for_the_servers_of_a_killed_parent() {
     assert_eq!(fs::read(temporary.path().join("state.json")).unwrap(), ports, "the ports were kept");
 }
 
+/// Killed in the first start, it leaves programs that a helper (`initdb`, `mariadb-install-db`) has started in turn.
+#[tokio::test]
+async fn the_next_start_ends_what_a_killed_parent_left_of_its_first_start() {
+    let temporary = temporary();
+    let data = temporary.path().join("data");
+    let mut parent = child("orphans::the_parent_to_be_killed_at_its_first_start", temporary.path());
+    let writer = writer(&data).await;
+    let mut stranger =
+        Command::new("sh").args(["-c", "sleep 300; :"]).arg(data.join("mariadb.new")).spawn().unwrap();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(lives(writer), "the parent took it with it: this test shows nothing");
+    let server = MariaDb::default().launch(&open(&data).await, &cache(), keep()).await.unwrap();
+    let ready = server.ready().await;
+    let left = lives(writer);
+    // Before anything fails, or it would write for ever.
+    let _ = kill(writer, Signal::SIGKILL);
+    ready.unwrap();
+    assert!(!left && !data.join("mariadb").join("writer").exists());
+    server.stop().await;
+    assert_eq!(stranger.try_wait().unwrap(), None, "it only names the folder");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_first_start_that_is_given_up_leaves_no_process() {
+    let temporary = temporary();
+    let data = temporary.path().join("data");
+    let server =
+        never_installed(temporary.path()).launch(&open(&data).await, &cache(), keep()).await.unwrap();
+    let writer = writer(&data).await;
+    server.stop().await;
+    let left = lives(writer);
+    let _ = kill(writer, Signal::SIGKILL);
+    assert!(!left);
+}
+
+/// Not a test of its own: what a test above starts and kills.
+#[tokio::test]
+async fn the_parent_to_be_killed_at_its_first_start() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let (folder, keep) = (Path::new(&folder), Keep::default());
+    let data = open(&folder.join("data")).await;
+    let _server = never_installed(folder).launch(&data, &cache(), keep).await.unwrap();
+    tokio::time::sleep(LIMIT).await;
+}
+
+/// A MariaDB whose installation starts a program that writes into the new folder for ever.
+fn never_installed(folder: &Path) -> MariaDb {
+    let bin = folder.join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("mariadbd"), "").unwrap();
+    fs::write(bin.join("mariadb-install-db"), NEVER_INSTALLED).unwrap();
+    MariaDb { bin: Some(bin), ..MariaDb::default() }
+}
+
+/// The process that writes into the new folder.
+async fn writer(data: &Path) -> Pid {
+    let (file, begun) = (data.join("mariadb.new").join("writer"), Instant::now());
+    loop {
+        if let Ok(id) = fs::read_to_string(&file).unwrap_or_default().trim().parse() {
+            return Pid::from_raw(id);
+        }
+        assert!(begun.elapsed() < LIMIT, "nothing writes into {}", data.display());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A zombie does not.
+fn lives(id: Pid) -> bool {
+    fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+fn child(test: &str, folder: &Path) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(FOLDER, folder);
+    child.stdout(Stdio::piped()).spawn().unwrap()
+}
+
 fn parent_with_servers(folder: &Path) -> Child {
-    let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "orphans::the_parent_to_be_killed", "--nocapture", "--test-threads=1"])
-        .env(FOLDER, folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut parent = child("orphans::the_parent_to_be_killed", folder);
     let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("servers are ready")), "the parent did not start them");
     parent
