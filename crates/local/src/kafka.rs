@@ -90,7 +90,7 @@ impl Kafka {
         let properties = include_str!("kafka/server.properties")
             .replace("{port}", &port.to_string())
             .replace("{controller_port}", &controller_port.to_string())
-            .replace("{data}", checked_path(&site.data)?);
+            .replace("{data}", &escaped(checked_path(&site.data)?));
         site.write_run_file("server.properties", &format!("{properties}{flush}"))
     }
 }
@@ -173,6 +173,15 @@ fn checked_path(path: &Path) -> Result<&str> {
     })
 }
 
+/// A properties file is read as Latin-1: other characters stand in it as their UTF-16 units.
+fn escaped(text: &str) -> String {
+    let unit = |unit: u16| match u8::try_from(unit) {
+        Ok(byte) if byte.is_ascii() => char::from(byte).to_string(),
+        _ => format!("\\u{unit:04x}"),
+    };
+    text.encode_utf16().map(unit).collect()
+}
+
 fn ports_missing() -> Error {
     Error::Setting { name: "ports", reason: "kafka needs two".to_owned() }
 }
@@ -189,6 +198,11 @@ mod tests {
     #[test]
     fn a_cluster_id_has_22_characters() {
         assert_eq!(cluster_id().unwrap().len(), 22);
+    }
+
+    #[test]
+    fn other_characters_than_ascii_are_escaped() {
+        assert_eq!(escaped("/data/ü😀 b"), "/data/\\u00fc\\ud83d\\ude00 b");
     }
 
     #[test]

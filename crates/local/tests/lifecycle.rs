@@ -63,6 +63,27 @@ async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
 }
 
 #[tokio::test]
+async fn a_folder_may_have_letters_of_any_script() {
+    let temporary = temporary();
+    let folder = open(&temporary.path().join("ü😀")).await;
+    let (cache, keep) = (cache(), keep());
+    let servers = [
+        Postgres::default().launch(&folder, &cache, keep).await.unwrap(),
+        MariaDb::default().launch(&folder, &cache, keep).await.unwrap(),
+        Kafka::default().launch(&folder, &cache, keep).await.unwrap(),
+    ];
+    for server in &servers {
+        server.ready().await.unwrap();
+    }
+    for server in servers {
+        server.stop().await;
+    }
+    assert!(folder.path().join("kafka/meta.properties").is_file());
+    let made = std::fs::read_dir(temporary.path()).unwrap().flatten();
+    assert_eq!(made.map(|entry| entry.file_name()).collect::<Vec<_>>(), ["ü😀"]);
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_fails_after_the_limit() {
     let temporary = temporary();
     let folder = open(temporary.path()).await;
