@@ -69,8 +69,9 @@ async fn the_next_start_ends_what_a_killed_parent_left_of_its_first_start() {
     let data = temporary.path().join("data");
     let mut parent = child("orphans::the_parent_to_be_killed_at_its_first_start", temporary.path());
     let writer = writer(&data).await;
-    let mut stranger =
-        Command::new("sh").args(["-c", "sleep 300; :"]).arg(data.join("mariadb.new")).spawn().unwrap();
+    let mut stranger = Command::new("sh");
+    stranger.args(["-c", "read -r _", "sh"]).arg(data.join("mariadb.new")).stdin(Stdio::piped());
+    let mut stranger = stranger.spawn().unwrap();
     parent.kill().unwrap();
     parent.wait().unwrap();
     assert!(lives(writer), "the parent took it with it: this test shows nothing");
