@@ -16,7 +16,7 @@ use crate::cycle::{TIDEMART, role::wait_for};
 /// How long the end may take after Ctrl-C.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A data folder that every account can enter, for servers that run as an unprivileged one.
+/// A folder that every account can enter, for servers that run as an unprivileged one; their data lie in it.
 struct Home(PathBuf);
 
 impl Home {
@@ -26,9 +26,13 @@ impl Home {
         Self(path)
     }
 
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(TIDEMART);
-        command.args(arguments).env("TIDEMART_DATA", &self.0).stdin(Stdio::null());
+        command.args(arguments).env("TIDEMART_DATA", self.data()).stdin(Stdio::null());
         command
     }
 
@@ -47,7 +51,7 @@ impl Home {
 
     /// `tidemart verify` with the settings that `up` wrote.
     fn verify(&self) -> Output {
-        let settings = self.0.join("tidemart.toml");
+        let settings = self.data().join("tidemart.toml");
         self.run(&["verify", "--config", settings.to_str().unwrap()])
     }
 
@@ -71,7 +75,7 @@ impl Home {
 
     /// Whether every part works and both marts are there, as `tidemart status` says.
     fn works(&self) -> bool {
-        let settings = self.0.join("tidemart.toml");
+        let settings = self.data().join("tidemart.toml");
         self.run(&["status", "--config", settings.to_str().unwrap()]).status.success()
     }
 }
@@ -128,7 +132,7 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     for part in ["postgres", "kafka", "mariadb", "capture", "consumer", "marts", "shop"] {
         assert!(table.lines().any(|line| line.trim_start().starts_with(part)), "{part}: {table}");
     }
-    assert_eq!(mode(&home.0.join("tidemart.toml")), 0o600);
+    assert_eq!(mode(&home.data().join("tidemart.toml")), 0o600);
     let second = home.run(&["up"]);
     assert_eq!(second.status.code(), Some(1));
     assert!(
@@ -206,4 +210,17 @@ async fn it_runs_in_the_background_and_other_settings_are_refused() {
     assert_eq!(other.status.code(), Some(1));
     assert!(text(&other).contains("shop.seed is 5 there, 6 is asked for"), "{}", text(&other));
     assert!(home.run(&["down"]).status.success(), "nothing runs: that is no failure");
+}
+
+#[tokio::test]
+async fn a_folder_with_other_things_is_refused_in_the_background_too() {
+    let home = Home::new("foreign");
+    std::fs::create_dir(home.data()).unwrap();
+    std::fs::write(home.data().join("thesis.txt"), "").unwrap();
+    for arguments in [&["up"][..], &["up", "--detach"]] {
+        let up = home.run(arguments);
+        assert_eq!(up.status.code(), Some(1));
+        assert!(text(&up).contains("not a data folder of tidemart"), "{}", text(&up));
+    }
+    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 1);
 }

@@ -45,6 +45,12 @@ pub enum Error {
         /// The process that holds it, as it wrote itself down.
         pid: String,
     },
+    /// The folder holds things that are not ours.
+    #[error("{} is not empty and not a data folder of tidemart; name a new or an empty one", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The unprivileged account that runs the servers cannot enter a folder.
     #[error(
         "the account {account}, which runs the servers, cannot enter {}; choose a folder that every account can enter",

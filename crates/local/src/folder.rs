@@ -109,10 +109,10 @@ impl DataFolder {
     /// Takes the folder for this process; it is created where it is missing.
     ///
     /// # Errors
-    /// A folder that another process holds, that the account cannot enter, that is damaged, or whose disk is nearly full.
+    /// A folder that holds other things, that another process holds, that the account cannot enter, that is damaged, or whose disk is nearly full.
     pub async fn open(path: impl Into<PathBuf>, account: Account) -> Result<Self> {
         let path = path.into();
-        make_folder(&path)?;
+        claim(&path)?;
         let path = path.canonicalize().map_err(at("find", &path))?;
         let lock = lock_patiently(&path).await?;
         check_room(&path, NEEDED_MB)?;
@@ -279,6 +279,26 @@ pub fn make_folder(path: &Path) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at("set the mode of", path))
 }
 
+/// Makes a data folder where it is missing, and in a new or an empty one our mark, before anything else: whatever
+/// happens next, it is known as ours. A fresh disk's `lost+found` counts for nothing.
+///
+/// # Errors
+/// A folder that holds something and has no mark of ours.
+pub fn claim(folder: &Path) -> Result<()> {
+    make_folder(folder)?;
+    if [LOCK_FILE, STATE_FILE, SECRETS_FILE].iter().any(|name| folder.join(name).is_file()) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(at("read", folder))? {
+        if entry.map_err(at("read", folder))?.file_name() != "lost+found" {
+            return Err(Error::NotOurs { path: folder.to_owned() });
+        }
+    }
+    let path = folder.join(LOCK_FILE);
+    let made = File::options().create(true).truncate(false).write(true).open(&path);
+    made.map(drop).map_err(at("create", &path))
+}
+
 /// The process that holds a data folder, if any does.
 ///
 /// # Errors
@@ -413,6 +433,28 @@ mod tests {
         let error = open(temporary.path()).await.unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
         drop(held);
+        open(temporary.path()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_with_other_things_is_refused_and_left_as_it_is() {
+        let temporary = folder();
+        fs::write(temporary.path().join("thesis.txt"), "").unwrap();
+        let error = open(temporary.path()).await.unwrap_err().to_string();
+        let expected = "is not empty and not a data folder of tidemart; name a new or an empty one";
+        assert_eq!(error, format!("{} {expected}", temporary.path().display()));
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_empty_folder_and_one_that_was_begun_are_taken() {
+        let temporary = folder();
+        fs::create_dir(temporary.path().join("lost+found")).unwrap();
+        claim(temporary.path()).unwrap();
+        fs::write(temporary.path().join("up.txt"), "").unwrap();
+        open(temporary.path()).await.unwrap();
+        fs::remove_file(temporary.path().join(LOCK_FILE)).unwrap();
+        fs::write(temporary.path().join(STATE_FILE), "{}").unwrap();
         open(temporary.path()).await.unwrap();
     }
 

@@ -35,12 +35,13 @@ struct Database {
 }
 
 impl Up {
-    /// Starts it and waits until it is live.
-    pub async fn start(data: &Path, size: &str, rate: f64) -> anyhow::Result<Self> {
+    /// Starts it with its data in this place, its log beside them, and waits until it is live.
+    pub async fn start(place: &Path, size: &str, rate: f64) -> anyhow::Result<Self> {
+        let (data, log) = (place.join("data"), place.join("up.log"));
         let mut command = Command::new(TIDEMART);
-        command.arg("up").arg("--data").arg(data).args(["--size", size, "--rate", &rate.to_string()]);
-        let process = Process::start("tidemart up", command, data.join("up.log"))?;
-        let mut up = Self { process, data: data.to_owned() };
+        command.arg("up").arg("--data").arg(&data).args(["--size", size, "--rate", &rate.to_string()]);
+        let process = Process::start("tidemart up", command, log)?;
+        let mut up = Self { process, data };
         let look = async || {
             up.process.check()?;
             Ok(up.data.join("run/live").exists().then_some(()))

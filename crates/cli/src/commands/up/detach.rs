@@ -22,9 +22,8 @@ const TAIL: usize = 15;
 /// # Errors
 /// When it ended before that, with the end of its log.
 pub(super) async fn run(folder: &Path, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
-    for folder in [folder, folder.join("logs").as_path()] {
-        tidemart_local::make_folder(folder)?;
-    }
+    tidemart_local::claim(folder)?;
+    tidemart_local::make_folder(&folder.join("logs"))?;
     if let Some(holder) = tidemart_local::holder(folder)? {
         bail!("{} is in use by process {holder}; `tidemart down` stops it", folder.display());
     }

@@ -9,9 +9,9 @@ mod show;
 
 use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::ValueEnum;
-use tidemart_local::{Account, DEFAULT_ACCOUNT, DataFolder};
+use tidemart_local::{Account, DEFAULT_ACCOUNT, DataFolder, Error};
 use tidemart_shop::Preset;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -130,8 +130,10 @@ pub async fn run(args: Args, telemetry: &Telemetry, shutdown: CancellationToken)
         return detach::run(&path, shutdown).await;
     }
     let account = Account::choose(DEFAULT_ACCOUNT)?;
-    let folder =
-        DataFolder::open(&path, account).await.context("cannot start; `tidemart down` stops what runs")?;
+    let folder = DataFolder::open(&path, account).await.map_err(|error| match error {
+        Error::InUse { .. } => anyhow!(error).context("cannot start; `tidemart down` stops what runs"),
+        other => other.into(),
+    })?;
     detach::forget(folder.path());
     let servers = Servers::launch(&folder, &args).await?;
     let result = Box::pin(serve(&args, telemetry, &folder, &servers, &shutdown)).await;
