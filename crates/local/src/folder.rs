@@ -37,9 +37,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// | `lock` | locked while in use; holds the process id |
 /// | `state.json` | the ports, kept between starts |
 /// | `secrets.json` | the passwords, made at the first start; mode 0600 |
-/// | `<server>/` | the server's own data |
+/// | `<server>/` | the server's own data; mode 0700 |
 /// | `run/<server>/` | configuration written at each start |
-/// | `logs/<server>.log` | what the server says |
+/// | `logs/<server>.log` | what the server says; mode 0600 in a folder of 0700 |
 #[derive(Debug, Clone)]
 pub struct DataFolder(Arc<Inner>);
 
@@ -119,6 +119,7 @@ impl DataFolder {
         for name in ["run", "logs"] {
             make_folder(&path.join(name))?;
         }
+        close_logs(&path.join("logs"))?;
         account.check_reach(&path).await?;
         let saved = Saved { state: read(&path.join(STATE_FILE))?, secrets: read(&path.join(SECRETS_FILE))? };
         Ok(Self(Arc::new(Inner { path, account, saved: Mutex::new(saved), _lock: lock })))
@@ -198,7 +199,7 @@ impl DataFolder {
         let state = saved.state.get(server).cloned().unwrap_or_default();
         let run = self.path().join("run").join(server);
         make_folder(&run)?;
-        fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(at("set the mode of", &run))?;
+        set_mode(&run, 0o700)?;
         self.0.account.own(&run)?;
         let secret = |of: fn(&Secrets) -> &String| -> SecretString {
             saved.secrets.get(server).map(of).cloned().unwrap_or_default().into()
@@ -276,7 +277,24 @@ pub fn make_folder(path: &Path) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(path).map_err(at("create", path))?;
-    fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at("set the mode of", path))
+    set_mode(path, 0o755)
+}
+
+/// Sets who may use a file or folder.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(at("set the mode of", path))
+}
+
+/// Logs tell of the shop's data: only we read them, also those of a folder that was made when all accounts could.
+fn close_logs(folder: &Path) -> Result<()> {
+    set_mode(folder, 0o700)?;
+    for entry in fs::read_dir(folder).map_err(at("read", folder))? {
+        let entry = entry.map_err(at("read", folder))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            set_mode(&entry.path(), 0o600)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a data folder where it is missing, and in a new or an empty one our mark, before anything else: whatever

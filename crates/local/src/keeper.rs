@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result, at};
-use crate::folder::Site;
+use crate::folder::{Site, set_mode};
 use crate::server::{Keep, Kind, State};
 use crate::{log, processes, program};
 
@@ -75,6 +75,8 @@ impl<K: Kind> Keeper<K> {
             return processes::end_filling(&self.site).await;
         };
         initialised?;
+        // Also data that were made when every account could read them.
+        set_mode(&self.site.data, 0o700)?;
         self.keep_running(&programs, state, stop).await
     }
 
@@ -92,6 +94,7 @@ impl<K: Kind> Keeper<K> {
             fs::remove_dir_all(folder).map_err(at("remove", folder))?;
         }
         fs::create_dir(folder).map_err(at("create", folder))?;
+        set_mode(folder, 0o700)?;
         self.site.account.own(folder)?;
         let started = Instant::now();
         self.kind.initialize(programs, &beside).await?;

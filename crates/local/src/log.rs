@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, at};
@@ -13,7 +14,7 @@ const TAIL_BYTES: u64 = 8 * 1024;
 
 /// Opens the log for appending: with O_APPEND a server goes on writing at the start of an emptied file.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    File::options().create(true).append(true).open(path).map_err(at("open", path))
+    File::options().create(true).append(true).mode(0o600).open(path).map_err(at("open", path))
 }
 
 /// The length of the log now; what comes later belongs to the next start.

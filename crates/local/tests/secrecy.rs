@@ -43,6 +43,25 @@ async fn servers_are_unprivileged_on_loopback_and_keep_their_passwords_to_themse
     assert!(stopping.elapsed().as_secs() < 8, "{:?}", stopping.elapsed());
 }
 
+/// Kafka's data and the logs hold what the shop's users entered.
+#[tokio::test]
+async fn data_and_logs_are_closed_to_other_accounts_also_where_they_were_open() {
+    let temporary = temporary();
+    let paths = ["kafka", "logs", "logs/kafka.log"].map(|name| temporary.path().join(name));
+    for modes in [[0o755, 0o755, 0o644], [0o700, 0o700, 0o600]] {
+        let folder = open(temporary.path()).await;
+        let server = Kafka::default().launch(&folder, &cache(), keep()).await.unwrap();
+        server.ready().await.unwrap();
+        let found = paths.each_ref().map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
+        assert_eq!(found, [0o700, 0o700, 0o600]);
+        server.stop().await;
+        drop(folder);
+        for (path, mode) in paths.iter().zip(modes) {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
 fn runs_unprivileged(server: &Server) {
     let ids = server.process_ids();
     assert!(!ids.is_empty());
