@@ -30,7 +30,7 @@ pub fn print(text: impl Display) -> anyhow::Result<()> {
 /// Prints a text as it is.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn write(text: impl Display) -> anyhow::Result<()> {
     write_to(&mut io::stdout().lock(), text)
 }
