@@ -43,10 +43,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     let refused = tidemart_postgres::check(postgres).await?;
     tidemart_kafka::check(kafka).await?;
     if args.check {
-        // A start says the same of them.
-        for Refusal { table, reason, .. } in &refused {
-            warn!(%table, reason, "table will not be captured");
-        }
+        tell(&refused);
         info!("servers are fit for capture, {} tables are not", refused.len());
         return Ok(());
     }
@@ -54,4 +51,11 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     let mut destination = Writer::new(kafka.clone(), &postgres.database, &postgres.slot);
     tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await?;
     Ok(())
+}
+
+/// Names the tables that will not be captured, as a start does.
+pub(super) fn tell(refused: &[Refusal]) {
+    for Refusal { table, reason, .. } in refused {
+        warn!(%table, reason, "table will not be captured");
+    }
 }

@@ -92,21 +92,18 @@ async fn refresh(
     mart: Option<String>,
     scope: Option<Scope>,
 ) -> anyhow::Result<ExitCode> {
-    let mut done = Ok(ExitCode::SUCCESS);
+    let (mut right, mut first_failure) = (true, None);
     // What keeps one mart from it is no business of the others.
     for mart in chosen(mart) {
-        match (refresh_one(mysql, &mart, scope).await, &done) {
-            (Ok(true), _) => {}
-            (Ok(false), Ok(_)) => done = Ok(ExitCode::FAILURE),
-            (Ok(false), Err(_)) => {}
-            (Err(failure), _) if failure.is::<output::ReaderGone>() => return Err(failure),
-            (Err(failure), Ok(_)) => done = Err(failure),
-            (Err(failure), Err(_)) => {
-                error!(mart, error = format!("{failure:#}"), "cannot be refreshed either");
-            }
+        match refresh_one(mysql, &mart, scope).await {
+            Ok(is_right) => right &= is_right,
+            Err(failure) if failure.is::<output::ReaderGone>() => return Err(failure),
+            Err(failure) if first_failure.is_none() => first_failure = Some(failure),
+            Err(failure) => error!(mart, error = format!("{failure:#}"), "cannot be refreshed either"),
         }
     }
-    done
+    let code = if right { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    first_failure.map_or(Ok(code), Err)
 }
 
 /// Says whether the mart is right now.

@@ -1,7 +1,6 @@
 //! `tidemart migrate`: MySQL made ready, everything else checked.
 
-use tidemart_postgres::catalog::Refusal;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::Config;
 
@@ -22,10 +21,7 @@ Examples:
 /// The first server that is missing or not fit.
 pub async fn run(_args: Args, config: &Config) -> anyhow::Result<()> {
     let (postgres, kafka, mysql) = (config.postgres()?, config.kafka()?, config.mysql()?);
-    let refused = tidemart_postgres::check(postgres).await?;
-    for Refusal { table, reason, .. } in &refused {
-        warn!(%table, reason, "table will not be captured");
-    }
+    super::capture::tell(&tidemart_postgres::check(postgres).await?);
     info!(
         host = postgres.host,
         port = postgres.port,

@@ -127,10 +127,11 @@ impl Sampler {
             Ok((_, marts)) => marts.clone(),
             Err(problem) => return Part::Unknown(problem.clone()),
         };
+        // What a log has that no captured table is in is confirmed at the next heartbeat only.
+        let late = |capture: &Capture| Some(capture.lag_s).filter(|lag_s| *lag_s > self.heartbeat_s + 1.0);
+        let known = capture.known().map(late).zip(waiting);
         for mart in &mut marts {
-            let before = capture.known().zip(waiting).map(|(capture, waiting)| {
-                // What a log has that no captured table is in is confirmed at the next heartbeat only.
-                let late = Some(capture.lag_s).filter(|lag_s| *lag_s > self.heartbeat_s + 1.0);
+            let before = known.map(|(late, waiting)| {
                 let topics = sources(&self.prefix, &mart.name);
                 let own = waiting.iter().filter(|(partition, _)| topics.contains(&*partition.topic));
                 own.map(|(_, age_s)| *age_s).chain(late).fold(0.0, f64::max)
