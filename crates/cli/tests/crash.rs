@@ -1,6 +1,6 @@
 //! Roles killed at every step of both hops while several tables are being written: nothing lost, doubled or misordered.
 
-use crate::cycle::{Cycle, Failpoint, Target, audit, workload::Workload};
+use crate::cycle::{Cycle, Failpoint, Target, audit, crashes, workload::Workload};
 
 /// Runs a random history with one role killed at a failpoint and started again, and demands equality.
 async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
@@ -29,15 +29,6 @@ async fn check(target: Target, role: &str, name: &'static str, nth: u64) {
     for role in [capture, consumer] {
         assert!(role.stop().await.success(), "{}", cycle.logs());
     }
-}
-
-macro_rules! crashes {
-    ($($test:ident: $target:ident, $role:literal at $name:literal, $nth:literal;)+) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            check(Target::$target, $role, $name, $nth).await;
-        })+
-    };
 }
 
 crashes! {

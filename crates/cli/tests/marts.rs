@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::cycle::{Cycle, Failpoint, Role, Target, wait_for};
+use crate::cycle::{Cycle, Failpoint, Role, Target, crashes, wait_for};
 
 const SHOP: &str = "[marts]\nenabled = true\n[shop]\nsize = \"tiny\"\nrate = 100.0\nseed = 11\n";
 const ROLES: [&str; 4] = ["capture", "consumer", "marts watch", "producer --shop-only"];
@@ -94,44 +94,23 @@ async fn the_status_calls_none_of_them_fresher_than_the_replica() {
     assert_equal_later(&cycle, running).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_a_consumer_killed_before_its_commit() {
-    check(Target::MariaDb, "consumer", "consumer.before-commit", 40).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_a_consumer_killed_before_its_acknowledgement() {
-    check(Target::MySql, "consumer", "consumer.before-acknowledge", 40).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_a_capture_killed_before_its_commit() {
-    check(Target::MariaDb, "capture", "capture.before-commit", 40).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_marts_killed_with_a_refresh_computed() {
-    check(Target::MySql, "marts watch", "marts.before-write", 4).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_marts_killed_before_a_refresh_is_committed() {
-    check(Target::MariaDb, "marts watch", "marts.before-commit", 5).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_marts_killed_after_a_refresh_was_committed() {
-    check(Target::MySql, "marts watch", "marts.after-commit", 4).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_marts_killed_before_the_first_computation_is_committed() {
-    check(Target::MariaDb, "marts watch", "marts.before-whole-commit", 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_equal_a_rebuild_after_marts_killed_after_the_first_computation_was_committed() {
-    check(Target::MySql, "marts watch", "marts.after-whole-commit", 1).await;
+crashes! {
+    they_equal_a_rebuild_after_a_consumer_killed_before_its_commit:
+        MariaDb, "consumer" at "consumer.before-commit", 40;
+    they_equal_a_rebuild_after_a_consumer_killed_before_its_acknowledgement:
+        MySql, "consumer" at "consumer.before-acknowledge", 40;
+    they_equal_a_rebuild_after_a_capture_killed_before_its_commit:
+        MariaDb, "capture" at "capture.before-commit", 40;
+    they_equal_a_rebuild_after_marts_killed_with_a_refresh_computed:
+        MySql, "marts watch" at "marts.before-write", 4;
+    they_equal_a_rebuild_after_marts_killed_before_a_refresh_is_committed:
+        MariaDb, "marts watch" at "marts.before-commit", 5;
+    they_equal_a_rebuild_after_marts_killed_after_a_refresh_was_committed:
+        MySql, "marts watch" at "marts.after-commit", 4;
+    they_equal_a_rebuild_after_marts_killed_before_the_first_computation_is_committed:
+        MariaDb, "marts watch" at "marts.before-whole-commit", 1;
+    they_equal_a_rebuild_after_marts_killed_after_the_first_computation_was_committed:
+        MySql, "marts watch" at "marts.after-whole-commit", 1;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

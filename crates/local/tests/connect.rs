@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tidemart_local::testing::TestDatabase;
-use tidemart_local::{Account, Cache, DEFAULT_ACCOUNT, DataFolder, Keep};
+use tidemart_local::{Account, Cache, DEFAULT_ACCOUNT, DataFolder, Kafka, Keep, MariaDb, Postgres, Server};
 
 /// No step of these tests takes longer than this, however busy the machine is.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -50,6 +50,20 @@ pub(crate) fn cache() -> Cache {
 /// Servers that end at once when a test fails.
 pub(crate) fn keep() -> Keep {
     Keep { graceful_orphan: false, ..Keep::default() }
+}
+
+/// The servers that `up` starts, ready.
+pub(crate) async fn three(folder: &DataFolder, keep: Keep) -> [Server; 3] {
+    let cache = cache();
+    let servers = [
+        Postgres::default().launch(folder, &cache, keep).await.unwrap(),
+        MariaDb::default().launch(folder, &cache, keep).await.unwrap(),
+        Kafka::default().launch(folder, &cache, keep).await.unwrap(),
+    ];
+    for server in &servers {
+        server.ready().await.unwrap();
+    }
+    servers
 }
 
 /// Waits for a state, with the limit.

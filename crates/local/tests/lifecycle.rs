@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tidemart_local::{Error, Kafka, MariaDb, Postgres, Server, State};
 
-use crate::connect::{cache, keep, open, temporary, wait_for};
+use crate::connect::{cache, keep, open, temporary, three, wait_for};
 
 /// Kills a ready server and expects it back on the same port, with the states in between.
 async fn comes_back(server: Server) {
@@ -66,16 +66,7 @@ async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
 async fn a_folder_may_have_letters_of_any_script() {
     let temporary = temporary();
     let folder = open(&temporary.path().join("ü😀")).await;
-    let (cache, keep) = (cache(), keep());
-    let servers = [
-        Postgres::default().launch(&folder, &cache, keep).await.unwrap(),
-        MariaDb::default().launch(&folder, &cache, keep).await.unwrap(),
-        Kafka::default().launch(&folder, &cache, keep).await.unwrap(),
-    ];
-    for server in &servers {
-        server.ready().await.unwrap();
-    }
-    for server in servers {
+    for server in three(&folder, keep()).await {
         server.stop().await;
     }
     assert!(folder.path().join("kafka/meta.properties").is_file());

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tidemart_local::{Kafka, Keep, MariaDb, Postgres, Server};
+use tidemart_local::{Keep, MariaDb, Server};
 
-use crate::connect::{LIMIT, cache, keep, open, temporary};
+use crate::connect::{LIMIT, cache, keep, open, temporary, three};
 
 /// Tells this test binary, run again as a child, to be the process that is killed.
 const FOLDER: &str = "TIDEMART_LOCAL_TEST_FOLDER";
@@ -161,16 +161,7 @@ async fn the_parent_to_be_killed() {
 }
 
 async fn start(path: &Path) -> [Server; 3] {
-    let (folder, cache, keep) = (open(path).await, cache(), Keep::default());
-    let servers = [
-        Postgres::default().launch(&folder, &cache, keep).await.unwrap(),
-        MariaDb::default().launch(&folder, &cache, keep).await.unwrap(),
-        Kafka::default().launch(&folder, &cache, keep).await.unwrap(),
-    ];
-    for server in &servers {
-        server.ready().await.unwrap();
-    }
-    servers
+    three(&open(path).await, Keep::default()).await
 }
 
 /// The living processes with one of the marks in their command line.

@@ -178,3 +178,15 @@ fn tables(status: &Value) -> &[Value] {
 fn count(tables: &[Value], field: &str) -> u64 {
     tables.iter().filter_map(|table| table[field].as_u64()).sum()
 }
+
+/// A test for each line: a role of the module's `check` is killed at a failpoint, the so-many-th time that it is reached.
+macro_rules! crashes {
+    ($($test:ident: $target:ident, $role:literal at $name:literal, $nth:literal;)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            check(Target::$target, $role, $name, $nth).await;
+        })+
+    };
+}
+
+pub(crate) use crashes;
