@@ -45,11 +45,30 @@ pub struct Kafka {
     /// Writes an archive of the loaded classes when the server ends. Only used to make that archive.
     #[serde(skip)]
     pub train: bool,
+    /// Listeners for clients that come through a proxy. Only tests have some.
+    #[serde(skip)]
+    pub behind: Vec<Behind>,
+}
+
+/// A further listener, and the port that its clients are told instead of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Behind {
+    /// The listener's own port.
+    pub port: u16,
+    /// The proxy's port.
+    pub advertised: u16,
 }
 
 impl Default for Kafka {
     fn default() -> Self {
-        Self { lib: None, port: None, heap_mb: 256, flush_each_write: false, train: false }
+        Self {
+            lib: None,
+            port: None,
+            heap_mb: 256,
+            flush_each_write: false,
+            train: false,
+            behind: Vec::new(),
+        }
     }
 }
 
@@ -90,8 +109,23 @@ impl Kafka {
         let properties = include_str!("kafka/server.properties")
             .replace("{port}", &port.to_string())
             .replace("{controller_port}", &controller_port.to_string())
+            .replace("{listeners}", &self.listeners(|behind| behind.port))
+            .replace("{advertised}", &self.listeners(|behind| behind.advertised))
+            .replace("{protocols}", &self.protocols())
             .replace("{data}", &escaped(checked_path(&site.data)?));
         site.write_run_file("server.properties", &format!("{properties}{flush}"))
+    }
+}
+
+impl Kafka {
+    /// The further listeners with one of their ports, to follow the others.
+    fn listeners(&self, port: impl Fn(&Behind) -> u16) -> String {
+        let listener = |(number, behind)| format!(",BEHIND{number}://{HOST}:{}", port(behind));
+        self.behind.iter().enumerate().map(listener).collect()
+    }
+
+    fn protocols(&self) -> String {
+        (0..self.behind.len()).map(|number| format!(",BEHIND{number}:PLAINTEXT")).collect()
     }
 }
 

@@ -42,7 +42,7 @@ pub use account::{Account, DEFAULT_ACCOUNT};
 pub use cache::{CACHE_VARIABLE, Cache};
 pub use error::{Error, Result};
 pub use folder::{DataFolder, claim, holder, make_folder};
-pub use kafka::Kafka;
+pub use kafka::{Behind, Kafka};
 pub use log::bound as bound_log;
 pub use mariadb::MariaDb;
 pub use mysql::MySql;

@@ -16,6 +16,7 @@
 
 mod console;
 mod private;
+mod proxy;
 mod temporary;
 
 use std::fmt::Display;
@@ -23,7 +24,10 @@ use std::fmt::Display;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
-pub use self::private::{Private, private_kafka, private_mariadb, private_mysql, private_postgres};
+pub use self::private::{
+    Private, private_kafka, private_kafka_behind, private_mariadb, private_mysql, private_postgres,
+};
+pub use self::proxy::{Link, Proxy, Side};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::kafka::Kafka;

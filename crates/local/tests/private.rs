@@ -108,3 +108,12 @@ async fn a_new_server_deletes_no_temporary_table_of_another() {
     fs::remove_file(&other).unwrap();
     assert!(kept);
 }
+
+#[tokio::test]
+async fn kafka_keeps_clients_of_a_proxy_on_it() {
+    let proxy = testing::Proxy::unconnected();
+    let direct = testing::private_kafka_behind(&[&proxy]).await;
+    let behind = testing::KafkaServer { bootstrap: format!("127.0.0.1:{}", proxy.port()) };
+    assert_eq!(behind.advertised().await, [behind.bootstrap.as_str()]);
+    assert_eq!(direct.advertised().await, [direct.bootstrap.as_str()]);
+}

@@ -16,6 +16,7 @@ use crate::{
 };
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const BROKERS: &str = "org.apache.kafka.tools.BrokerApiVersionsCommand";
 const ADVICE: &str = "install Java";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 /// How long it may take until the consumer prints its first record: a busy machine starts Java slowly.
@@ -28,6 +29,13 @@ impl KafkaServer {
     pub async fn topics(&self, starts_with: &str) -> Vec<String> {
         let listed = or_fail(self.tool(TOPICS, &["--list"]).await);
         listed.lines().filter(|topic| topic.starts_with(starts_with)).map(str::to_owned).collect()
+    }
+
+    /// The brokers' addresses as clients are told them, `host:port`.
+    pub async fn advertised(&self) -> Vec<String> {
+        let printed = or_fail(self.tool(BROKERS, &[]).await);
+        let address = |line: &str| line.split_once(" (").map(|(address, _)| address.to_owned());
+        printed.lines().filter_map(address).collect()
     }
 
     /// A topic from its beginning, as `kafka-console-consumer` prints it with isolation level `read_committed`: a record a

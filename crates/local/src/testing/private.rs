@@ -2,12 +2,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::pin::Pin;
 
-use super::{KafkaServer, MySqlServer, PostgresServer, cache, databases, or_fail, temporary};
+use super::{KafkaServer, MySqlServer, PostgresServer, Proxy, cache, databases, or_fail, temporary};
 use crate::error::Result;
 use crate::folder::DataFolder;
-use crate::kafka::Kafka;
+use crate::kafka::{Behind, Kafka};
 use crate::mariadb::MariaDb;
 use crate::mysql::MySql;
+use crate::ports;
 use crate::postgres::Postgres;
 use crate::server::{Address, Keep, Kind, Server};
 
@@ -38,6 +39,19 @@ pub async fn private_mysql() -> Private<MySqlServer> {
 /// A private Kafka.
 pub async fn private_kafka() -> Private<KafkaServer> {
     start(Kafka::default()).await
+}
+
+/// A private Kafka that tells those who come through one of these proxies to stay on it: a broker's clients connect to
+/// the address that it advertises, whichever they came by.
+pub async fn private_kafka_behind(proxies: &[&Proxy]) -> Private<KafkaServer> {
+    let mut behind: Vec<Behind> = Vec::new();
+    for proxy in proxies {
+        let taken: Vec<_> = behind.iter().map(|other| other.port).collect();
+        let port = or_fail(ports::find_free(&taken));
+        behind.push(Behind { port, advertised: proxy.port() });
+        proxy.lead_to(port);
+    }
+    start(Kafka { behind, ..Kafka::default() }).await
 }
 
 async fn start<K: Kind, S: From<Address>>(kind: K) -> Private<S> {
