@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Identity, Lsn, Mark, Row, SnapshotProgress, Stamp, TableSchema, TopicPartition, WalPosition};
+use crate::{Identity, Lsn, Mark, Row, Stamp, TableSchema, TableState, TopicPartition, WalPosition};
 
 /// What happened to a row; the letters are those of Debezium's envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,8 @@ pub enum Item {
         mark: Mark,
         /// The transaction's position at which it stands.
         commit_lsn: Lsn,
+        /// The number of the row message there, for a truncate; 0 for the others.
+        ordinal: u64,
     },
 }
 
@@ -75,7 +77,7 @@ pub struct CaptureBatch {
     pub items: Vec<Item>,
     /// Tables whose state changed: their new shape goes to the schema topic where it has a new version, their
     /// progress into the position. A table is named here before or with its first item.
-    pub tables: Vec<(Arc<TableSchema>, SnapshotProgress)>,
+    pub tables: Vec<TableState>,
     /// `None` only for the declaration that precedes the making of the slot.
     pub position: Option<WalPosition>,
 }

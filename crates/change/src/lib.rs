@@ -7,14 +7,17 @@ pub mod batch;
 pub mod envelope;
 mod json;
 pub mod position;
+pub mod request;
 pub mod row;
 pub mod schema;
 pub mod stamp;
 
 pub use batch::{ApplyBatch, CaptureBatch, Change, Item, Op, PartitionBatch, Payload, Record};
 pub use position::{
-    CaptureState, Checkpoint, Epoch, Identity, Lsn, SnapshotProgress, TableState, TopicPartition, WalPosition,
+    CaptureState, Checkpoint, Epoch, Identity, Lsn, Origin, SnapshotProgress, TableState, TopicPartition,
+    WalPosition,
 };
+pub use request::Request;
 pub use row::{Row, RowBuilder, Value};
 pub use schema::{Column, ColumnType, TableName, TableSchema};
 pub use stamp::{Mark, Stamp};

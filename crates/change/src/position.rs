@@ -58,7 +58,8 @@ pub struct Epoch {
     pub system_identifier: u64,
     /// The source's timeline when the slot was made.
     pub timeline: u32,
-    /// Grows with each new snapshot of everything by the same capture; 1 at first.
+    /// Grows with each new snapshot of everything by the same capture, also from another cluster or timeline: this
+    /// alone orders epochs. 1 at first.
     pub generation: u32,
 }
 
@@ -146,6 +147,27 @@ pub struct TableState {
     pub schema: Arc<TableSchema>,
     /// The snapshot's progress.
     pub progress: SnapshotProgress,
+    /// What the table was when its catalog entry was last looked at; `None` where that is not known.
+    pub origin: Option<Origin>,
+    /// Keys whose rows have still to be read again: the texts of the key's columns, in the key's order.
+    pub repairs: Vec<Vec<String>>,
+}
+
+impl TableState {
+    /// A table of which nothing else is known.
+    #[must_use]
+    pub fn new(schema: Arc<TableSchema>, progress: SnapshotProgress) -> Self {
+        Self { schema, progress, origin: None, repairs: Vec::new() }
+    }
+}
+
+/// Which table of the source this is, and in which files: what no name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// `pg_class.oid`: another one under the same name is another table.
+    pub oid: u32,
+    /// `pg_class.relfilenode`: another one means that rows may have been rewritten without any event.
+    pub filenode: u32,
 }
 
 /// Where the capture stands: the answer of Kafka, given to Postgres to go on from.

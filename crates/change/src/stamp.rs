@@ -25,7 +25,7 @@ pub struct Stamp {
     pub schema_version: u32,
     /// The transaction's position in the WAL.
     pub commit_lsn: Lsn,
-    /// The row message's number in its transaction; 0 for rows of a snapshot and for marks.
+    /// The row message's number in its transaction; 0 for rows of a snapshot and for its marks.
     pub ordinal: u64,
 }
 
@@ -62,6 +62,9 @@ pub enum Mark {
     SnapshotBegin,
     /// Every row that the table held at some moment has arrived: from here each changed row must exist.
     SnapshotEnd,
+    /// The table was empty at this place, given by the stamp's epoch, commit LSN and ordinal: by a TRUNCATE, or
+    /// because it is filled anew. Whatever came before, in any partition, counts no more, not even what was lost.
+    Truncate,
 }
 
 impl Mark {
@@ -71,6 +74,7 @@ impl Mark {
         match self {
             Self::SnapshotBegin => "snapshot-begin",
             Self::SnapshotEnd => "snapshot-end",
+            Self::Truncate => "truncate",
         }
     }
 }
@@ -82,6 +86,7 @@ impl FromStr for Mark {
         match text {
             "snapshot-begin" => Ok(Self::SnapshotBegin),
             "snapshot-end" => Ok(Self::SnapshotEnd),
+            "truncate" => Ok(Self::Truncate),
             _ => Err(ParseError { expected: "a mark", text: text.to_owned() }),
         }
     }
@@ -104,5 +109,13 @@ mod tests {
         for text in ["", "1/1/1 1 1 0/0", "1/1/1 1 1 0/0 1 1", "1/1 1 1 0/0 1", "1/1/1 -1 1 0/0 1"] {
             assert!(text.parse::<Stamp>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_mark_reads_what_it_prints() {
+        for mark in [Mark::SnapshotBegin, Mark::SnapshotEnd, Mark::Truncate] {
+            assert_eq!(mark.as_str().parse::<Mark>().unwrap(), mark);
+        }
+        assert!("TRUNCATE".parse::<Mark>().is_err());
     }
 }

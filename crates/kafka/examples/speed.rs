@@ -19,7 +19,7 @@ use std::{
 
 use tidemart_change::{
     CaptureBatch, Change, Checkpoint, Column, ColumnType, Epoch, Identity, Item, Lsn, Op, Payload, Row,
-    RowBuilder, SnapshotProgress, TableName, TableSchema, TopicPartition, Value, WalPosition,
+    RowBuilder, SnapshotProgress, TableName, TableSchema, TableState, TopicPartition, Value, WalPosition,
     schema::NumericShape,
 };
 use tidemart_kafka::{Config, Reader, Writer};
@@ -166,7 +166,7 @@ fn identity() -> Arc<Identity> {
 }
 
 fn declaration(schema: &Arc<TableSchema>) -> CaptureBatch {
-    let tables = vec![(Arc::clone(schema), SnapshotProgress::Done)];
+    let tables = vec![TableState::new(Arc::clone(schema), SnapshotProgress::Done)];
     CaptureBatch { identity: identity(), items: Vec::new(), tables, position: None }
 }
 

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use tidemart_change::{Epoch, Identity, SnapshotProgress, TableName, WalPosition};
+use tidemart_change::{Epoch, Identity, Origin, SnapshotProgress, TableName, WalPosition};
 
 /// Key of the [`CaptureRecord`].
 pub const CAPTURE_KEY: &str = "capture";
@@ -48,6 +48,12 @@ pub struct TableRecord {
     pub schema_version: u32,
     /// The snapshot's progress.
     pub progress: SnapshotProgress,
+    /// What the table was in the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Keys whose rows have still to be read again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<Vec<String>>,
 }
 
 /// Which process writes.

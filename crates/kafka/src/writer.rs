@@ -27,7 +27,7 @@ use std::{
 };
 
 use rdkafka::error::KafkaError;
-use tidemart_change::{CaptureBatch, CaptureState, Identity, SnapshotProgress, TableState};
+use tidemart_change::{CaptureBatch, CaptureState, Identity, SnapshotProgress, TableSchema, TableState};
 use tidemart_pipeline::{Destination, Error, Result};
 use tracing::{info, warn};
 
@@ -41,7 +41,7 @@ use crate::{
     client::blocking,
     replay::{self, Replay},
     schemas,
-    state::{Positions, SchemaVersions, WRITER_KEY, WriterRecord},
+    state::{Positions, SchemaVersions, TableRecord, WRITER_KEY, WriterRecord},
     topics::{self, Purpose, Topics},
 };
 
@@ -183,11 +183,10 @@ impl Writer {
         for record in positions.tables.values() {
             let current = epoch == Some(record.epoch);
             tables.insert(Table {
-                schema: schema(schemas, record)?,
                 published: record.schema_version,
                 topic: topics::table(&self.config.prefix, &record.table).into(),
                 sequences: if current { record.sequences.clone() } else { Vec::new() },
-                progress: if current { record.progress.clone() } else { SnapshotProgress::Pending },
+                state: known_state(schema(schemas, record)?, record, current),
                 checked: false,
                 touched: false,
                 encoders: Vec::new(),
@@ -222,6 +221,15 @@ impl Writer {
     }
 }
 
+/// A table as the positions topic has it; of an earlier epoch only its shape counts.
+fn known_state(schema: Arc<TableSchema>, record: &TableRecord, current: bool) -> TableState {
+    if !current {
+        return TableState::new(schema, SnapshotProgress::Pending);
+    }
+    let (progress, repairs) = (record.progress.clone(), record.repairs.clone());
+    TableState { schema, progress, origin: record.origin, repairs }
+}
+
 /// The state as the source wants it.
 fn state(positions: &Positions, schemas: &SchemaVersions) -> Result<Option<CaptureState>> {
     let Some(capture) = &positions.capture else { return Ok(None) };
@@ -229,16 +237,12 @@ fn state(positions: &Positions, schemas: &SchemaVersions) -> Result<Option<Captu
     for record in positions.tables.values() {
         // A table that the present epoch has not reached yet keeps its versions, and nothing of it is in Kafka.
         let current = record.epoch == capture.identity.epoch;
-        let progress = if current { record.progress.clone() } else { SnapshotProgress::Pending };
-        tables.insert(record.table.clone(), TableState { schema: schema(schemas, record)?, progress });
+        tables.insert(record.table.clone(), known_state(schema(schemas, record)?, record, current));
     }
     Ok(Some(CaptureState { identity: capture.identity.clone(), position: capture.position, tables }))
 }
 
-fn schema(
-    schemas: &SchemaVersions,
-    record: &crate::state::TableRecord,
-) -> Result<Arc<tidemart_change::TableSchema>> {
+fn schema(schemas: &SchemaVersions, record: &TableRecord) -> Result<Arc<TableSchema>> {
     let found = schemas.get(&record.table).and_then(|versions| versions.get(&record.schema_version));
     found.cloned().ok_or_else(|| {
         Error::fatal(format!(

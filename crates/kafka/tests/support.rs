@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidemart_change::{
     ApplyBatch, CaptureBatch, CaptureState, Change, Checkpoint, Column, ColumnType, Epoch, Identity, Item,
-    Lsn, Op, Record, Row, RowBuilder, SnapshotProgress, TableName, TableSchema, TopicPartition, Value,
-    WalPosition,
+    Lsn, Op, Record, Row, RowBuilder, SnapshotProgress, TableName, TableSchema, TableState, TopicPartition,
+    Value, WalPosition,
 };
 use tidemart_kafka::{Config, Reader, Watch, Writer, state::Positions};
 use tidemart_local::testing;
@@ -48,7 +48,8 @@ pub(crate) fn schema(name: &str) -> Arc<TableSchema> {
 }
 
 pub(crate) fn declaration(tables: &[&Arc<TableSchema>]) -> CaptureBatch {
-    let tables = tables.iter().map(|schema| (Arc::clone(schema), SnapshotProgress::Done)).collect();
+    let tables =
+        tables.iter().map(|schema| TableState::new(Arc::clone(schema), SnapshotProgress::Done)).collect();
     CaptureBatch { identity: identity(), items: Vec::new(), tables, position: None }
 }
 

@@ -59,6 +59,7 @@ async fn what_stands_in_a_topic_is_an_envelope_with_a_stamp() {
         schema: std::sync::Arc::clone(&items),
         mark: Mark::SnapshotEnd,
         commit_lsn: Lsn(300),
+        ordinal: 0,
     }];
     writer.write(&marks).await.unwrap();
     let records = foreign::all(&config, &topics::table(&config.prefix, &items.table), 20 + 2 * 5 + 2);

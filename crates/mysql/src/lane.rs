@@ -90,7 +90,8 @@ pub(crate) fn snapshot_done(before: bool, records: &[Record]) -> bool {
 /// Whether the snapshot is complete after this record.
 pub(crate) fn snapshot_done_after(before: bool, record: &Record) -> bool {
     match &record.payload {
-        Payload::Mark(mark) => matches!(mark, Mark::SnapshotEnd),
+        Payload::Mark(Mark::SnapshotBegin) => false,
+        Payload::Mark(Mark::SnapshotEnd) => true,
         _ => before,
     }
 }

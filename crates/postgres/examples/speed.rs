@@ -70,9 +70,8 @@ impl Destination for Null {
                 position: None,
                 tables: std::collections::BTreeMap::new(),
             });
-            for (schema, progress) in &batch.tables {
-                let table = TableState { schema: Arc::clone(schema), progress: progress.clone() };
-                state.tables.insert(schema.table.clone(), table);
+            for table in &batch.tables {
+                state.tables.insert(table.schema.table.clone(), table.clone());
             }
             state.position = batch.position.or(state.position);
         });

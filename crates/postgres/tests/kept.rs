@@ -8,7 +8,7 @@ use std::{
 };
 
 use tidemart_change::{
-    CaptureBatch, CaptureState, Change, Item, Lsn, Op, SnapshotProgress, TableName, TableState, WalPosition,
+    CaptureBatch, CaptureState, Change, Item, Lsn, Op, SnapshotProgress, TableName, WalPosition,
 };
 use tidemart_pipeline::{Destination, Error, Result};
 use tokio::{sync::watch, time::timeout};
@@ -143,9 +143,8 @@ impl Inner {
             position: None,
             tables: std::collections::BTreeMap::new(),
         });
-        for (schema, progress) in &batch.tables {
-            let state_of_table = TableState { schema: Arc::clone(schema), progress: progress.clone() };
-            state.tables.insert(schema.table.clone(), state_of_table);
+        for table in &batch.tables {
+            state.tables.insert(table.schema.table.clone(), table.clone());
         }
         state.position = batch.position.or(state.position);
         self.batches.push(batch.clone());
@@ -166,7 +165,7 @@ impl Inner {
                 Item::Change(change) => &change.schema,
                 Item::Mark { schema, .. } => schema,
             };
-            let declared = batch.tables.iter().any(|(declared, _)| declared == schema);
+            let declared = batch.tables.iter().any(|declared| declared.schema == *schema);
             let known = self.state.as_ref().and_then(|state| state.tables.get(&schema.table));
             assert!(
                 declared || known.is_some_and(|known| known.schema == *schema),

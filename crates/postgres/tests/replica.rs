@@ -25,7 +25,12 @@ impl Replica {
                     assert!(replica.complete.insert(schema.table.clone()), "{} ended twice", schema.table);
                 }
                 Item::Mark { schema, mark: Mark::SnapshotBegin, .. } => {
-                    assert!(!replica.tables.contains_key(&schema.table), "{} began late", schema.table);
+                    let empty = replica.tables.get(&schema.table).is_none_or(BTreeMap::is_empty);
+                    assert!(empty, "{} began late", schema.table);
+                }
+                Item::Mark { schema, mark: Mark::Truncate, .. } => {
+                    drop(replica.tables.remove(&schema.table));
+                    replica.complete.remove(&schema.table);
                 }
             }
         }

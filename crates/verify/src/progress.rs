@@ -285,6 +285,8 @@ mod tests {
             sequences: sequences.to_vec(),
             schema_version: 1,
             progress: SnapshotProgress::Done,
+            origin: None,
+            repairs: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidemart_change::{
     CaptureBatch, Change, Column, ColumnType, Identity, Item, Lsn, Op, RowBuilder, SnapshotProgress,
-    TableName, TableSchema, Value, WalPosition,
+    TableName, TableSchema, TableState, Value, WalPosition,
 };
 use tidemart_kafka::{Config, Watch, Writer, topics};
 use tidemart_local::testing;
@@ -53,7 +53,7 @@ impl Capture {
         let batch = CaptureBatch {
             identity: Arc::new(identity),
             items: (1..).zip(ids).map(change).collect(),
-            tables: vec![(Arc::clone(&self.schema), progress)],
+            tables: vec![TableState::new(Arc::clone(&self.schema), progress)],
             position: Some(position),
         };
         self.writer.write(&batch).await.unwrap();

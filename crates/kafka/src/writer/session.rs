@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tidemart_change::{
-    CaptureBatch, Change, Identity, Item, Mark, Op, SnapshotProgress, Stamp, TableName, TableSchema,
-    envelope::Encoder,
+    CaptureBatch, Change, Identity, Item, Lsn, Mark, Op, SnapshotProgress, Stamp, TableName, TableSchema,
+    TableState, envelope::Encoder,
 };
 use tidemart_pipeline::{Error, Result};
 
@@ -47,14 +47,13 @@ pub(super) struct Tables {
 }
 
 pub(super) struct Table {
-    /// The newest schema.
-    pub(super) schema: Arc<TableSchema>,
+    /// The newest schema, and what else the positions topic says.
+    pub(super) state: TableState,
     /// Its version in the schemas topic; 0 before the first.
     pub(super) published: u32,
     pub(super) topic: Arc<str>,
     /// The last number of each partition. Empty until the topic is known to exist.
     pub(super) sequences: Vec<u64>,
-    pub(super) progress: SnapshotProgress,
     /// Whether this session has looked at the topic.
     pub(super) checked: bool,
     pub(super) touched: bool,
@@ -68,13 +67,15 @@ impl Session {
         let now_ms = super::now_ms();
         self.adopt(&batch.identity)?;
         self.meet(batch).await?;
-        for (schema, progress) in &batch.tables {
-            self.declare(schema, progress)?;
+        for state in &batch.tables {
+            self.declare(state)?;
         }
         for item in &batch.items {
             match item {
                 Item::Change(change) => self.change(change, now_ms)?,
-                Item::Mark { schema, mark, commit_lsn } => self.mark(schema, *mark, *commit_lsn)?,
+                Item::Mark { schema, mark, commit_lsn, ordinal } => {
+                    self.mark(schema, *mark, *commit_lsn, *ordinal)?;
+                }
             }
             if self.frame.is_full() {
                 self.ship().await?;
@@ -115,12 +116,12 @@ impl Session {
 
     /// Makes the topics of tables that are new, and checks those that this session has not seen yet.
     async fn meet(&mut self, batch: &CaptureBatch) -> Result<()> {
-        for (schema, _) in &batch.tables {
+        for TableState { schema, .. } in &batch.tables {
             self.tables.add(schema, &self.config.prefix);
         }
         let mut unseen = Vec::new();
         let schemas =
-            batch.tables.iter().map(|(schema, _)| schema).chain(batch.items.iter().map(item_schema));
+            batch.tables.iter().map(|state| &state.schema).chain(batch.items.iter().map(item_schema));
         for schema in schemas {
             let index = self.tables.find(schema)?;
             if !self.tables.list[index].checked && !unseen.contains(&index) {
@@ -135,17 +136,18 @@ impl Session {
         unseen.into_iter().try_for_each(|index| self.tables.list[index].check(&self.topics))
     }
 
-    /// Publishes a new version of a table's schema, and keeps its progress.
-    fn declare(&mut self, schema: &Arc<TableSchema>, progress: &SnapshotProgress) -> Result<()> {
+    /// Publishes a new version of a table's schema, and keeps what else is said of it.
+    fn declare(&mut self, state: &TableState) -> Result<()> {
+        let schema = &state.schema;
         let index = self.tables.find(schema)?;
         let table = &mut self.tables.list[index];
         table.touched = true;
-        table.progress = progress.clone();
+        let newest = if schema.version < table.published { &table.state.schema } else { schema };
+        table.state = TableState { schema: Arc::clone(newest), ..state.clone() };
         if schema.version <= table.published {
             return Ok(());
         }
         table.published = schema.version;
-        table.schema = Arc::clone(schema);
         let name = &schema.table;
         let key = SchemaKey { schema: &name.schema, table: &name.name, version: schema.version };
         self.frame.note(&self.own.schemas, &json(&key)?, &json(&**schema)?);
@@ -209,12 +211,7 @@ impl Session {
     }
 
     /// A mark goes to every partition of the table.
-    fn mark(
-        &mut self,
-        schema: &Arc<TableSchema>,
-        mark: Mark,
-        commit_lsn: tidemart_change::Lsn,
-    ) -> Result<()> {
+    fn mark(&mut self, schema: &Arc<TableSchema>, mark: Mark, commit_lsn: Lsn, ordinal: u64) -> Result<()> {
         let index = self.tables.find(schema)?;
         let table = &mut self.tables.list[index];
         table.refuse_undeclared(schema)?;
@@ -227,7 +224,7 @@ impl Session {
                 sequence: *sequence,
                 schema_version: schema.version,
                 commit_lsn,
-                ordinal: 0,
+                ordinal,
             };
             let stamp = Some(self.frame.stamp(&self.epoch, &stamp));
             let topic = Arc::clone(&table.topic);
@@ -241,13 +238,16 @@ impl Session {
     fn note_positions(&mut self, batch: &CaptureBatch, now_ms: i64) -> Result<()> {
         for table in self.tables.list.iter_mut().filter(|table| table.touched) {
             table.touched = false;
-            let name = &table.schema.table;
+            let TableState { schema, progress, origin, repairs } = &table.state;
+            let name = &schema.table;
             let record = TableRecord {
                 table: name.clone(),
                 epoch: batch.identity.epoch,
                 sequences: table.sequences.clone(),
-                schema_version: table.schema.version,
-                progress: table.progress.clone(),
+                schema_version: schema.version,
+                progress: progress.clone(),
+                origin: *origin,
+                repairs: repairs.clone(),
             };
             let key = table_key(name).map_err(unprintable)?;
             self.frame.note(&self.own.positions, key.as_bytes(), &json(&record)?);
@@ -265,7 +265,7 @@ impl Session {
 impl Tables {
     /// Takes a table in that Kafka knows already.
     pub(super) fn insert(&mut self, table: Table) {
-        self.index.insert(table.schema.table.clone(), self.list.len());
+        self.index.insert(table.state.schema.table.clone(), self.list.len());
         self.list.push(table);
     }
 
@@ -274,11 +274,10 @@ impl Tables {
             return;
         }
         self.insert(Table {
-            schema: Arc::clone(schema),
+            state: TableState::new(Arc::clone(schema), SnapshotProgress::Pending),
             published: 0,
             topic: topics::table(prefix, &schema.table).into(),
             sequences: Vec::new(),
-            progress: SnapshotProgress::Pending,
             checked: false,
             touched: false,
             encoders: Vec::new(),
@@ -297,7 +296,7 @@ impl Tables {
                 schema.table
             )));
         };
-        let known = &self.list[index].schema;
+        let known = &self.list[index].state.schema;
         if schema.version == known.version && !schema.same_shape(known) {
             let message = format!("two shapes of table {} have version {}", schema.table, schema.version);
             return Err(Error::fatal(message));
@@ -309,7 +308,7 @@ impl Tables {
     fn begin_again(&mut self) {
         for table in &mut self.list {
             table.sequences.clear();
-            table.progress = SnapshotProgress::Pending;
+            table.state = TableState::new(Arc::clone(&table.state.schema), SnapshotProgress::Pending);
             table.checked = false;
         }
     }
@@ -335,7 +334,7 @@ impl Table {
         }
         Err(Error::fatal(format!(
             "topic {} is gone with {published} records of table {}: restore it, or take a new snapshot",
-            self.topic, self.schema.table
+            self.topic, self.state.schema.table
         )))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidemart_change::{CaptureBatch, CaptureState, Identity, Lsn, TableName, WalPosition};
+use tidemart_change::{CaptureBatch, CaptureState, Identity, Lsn, TableName, TableState, WalPosition};
 use tidemart_pipeline::{Error, Result, failpoint};
 use tokio_postgres::Client;
 
@@ -63,7 +63,11 @@ impl Opening {
 
     /// The batch that precedes the making of the slot.
     pub(super) fn declaration(&self) -> CaptureBatch {
-        let tables = self.plan.tables.iter().map(|table| (Arc::clone(&table.schema), table.progress.clone()));
+        let tables = self
+            .plan
+            .tables
+            .iter()
+            .map(|table| TableState::new(Arc::clone(&table.schema), table.progress.clone()));
         CaptureBatch {
             identity: Arc::clone(&self.identity),
             items: Vec::new(),

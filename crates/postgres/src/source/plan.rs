@@ -60,7 +60,7 @@ impl Plan {
     }
 
     fn add_known(&mut self, table: &CatalogTable, state: &TableState, present: bool) {
-        let TableState { schema, progress } = state;
+        let TableState { schema, progress, .. } = state;
         if matches!(progress, SnapshotProgress::Stopped(_)) {
             return self.add(table, schema, progress.clone(), false);
         }

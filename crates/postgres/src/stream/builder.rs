@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tidemart_change::{CaptureBatch, Identity, Item, Lsn, SnapshotProgress, TableSchema, WalPosition};
+use tidemart_change::{
+    CaptureBatch, Identity, Item, Lsn, SnapshotProgress, TableSchema, TableState, WalPosition,
+};
 
 use crate::config::Limits;
 
@@ -22,7 +24,7 @@ struct Border {
 #[derive(Debug)]
 pub(super) struct Builder {
     items: Vec<Item>,
-    tables: Vec<(Arc<TableSchema>, SnapshotProgress)>,
+    tables: Vec<TableState>,
     bytes: usize,
     position: WalPosition,
     border: Option<Border>,
@@ -54,12 +56,12 @@ impl Builder {
     /// A table's state: the last one of each version counts.
     pub(super) fn state(&mut self, schema: &Arc<TableSchema>, progress: &SnapshotProgress) {
         let open = self.border.map_or(0, |border| border.tables);
-        let same = |(known, _): &&mut (Arc<TableSchema>, _)| {
-            known.table == schema.table && known.version == schema.version
+        let same = |known: &&mut TableState| {
+            known.schema.table == schema.table && known.schema.version == schema.version
         };
         match self.tables[open..].iter_mut().find(same) {
-            Some((_, known)) => known.clone_from(progress),
-            None => self.tables.push((Arc::clone(schema), progress.clone())),
+            Some(known) => known.progress.clone_from(progress),
+            None => self.tables.push(TableState::new(Arc::clone(schema), progress.clone())),
         }
     }
 

@@ -112,7 +112,7 @@ impl Decoder {
             self.builder.state(schema, progress);
             if *progress == SnapshotProgress::Pending {
                 let mark = Mark::SnapshotBegin;
-                self.builder.push(Item::Mark { schema: Arc::clone(schema), mark, commit_lsn }, 0);
+                self.builder.push(Item::Mark { schema: Arc::clone(schema), mark, commit_lsn, ordinal: 0 }, 0);
             }
         }
         self.builder.border();
@@ -246,7 +246,7 @@ impl Decoder {
         if progress == SnapshotProgress::Done {
             info!(table = %schema.table, "snapshot is complete");
             let mark = Mark::SnapshotEnd;
-            self.builder.push(Item::Mark { schema: Arc::clone(schema), mark, commit_lsn }, 0);
+            self.builder.push(Item::Mark { schema: Arc::clone(schema), mark, commit_lsn, ordinal: 0 }, 0);
         }
         now.clone_from(&progress);
         self.builder.state(schema, &progress);
