@@ -13,6 +13,8 @@ mod preflight;
 #[cfg(test)]
 mod replica;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod snapshot;
