@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench setup servers
+.PHONY: help run test check audit bench fuzz setup servers
 
 CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
@@ -38,3 +38,11 @@ audit: ## Licences, sources, unused dependencies, advisories
 
 bench: setup ## Measure, beside Debezium with its JDBC sink; ARGS="--help" tells more
 	$(CARGO) bench --locked -p tidemart --bench cycle -- $(ARGS)
+
+FUZZ_SECONDS ?= 600
+
+fuzz: setup ## Fuzz the decoders, FUZZ_SECONDS each; needs a nightly compiler and cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "run: rustup toolchain install nightly && cargo install cargo-fuzz --locked"; exit 1; }
+	@for target in pgoutput envelope positions configuration; do \
+		$(CARGO) +nightly fuzz run --fuzz-dir fuzz --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	done

@@ -80,7 +80,10 @@ pub struct Positions {
 
 impl Positions {
     /// Takes a record in. Keys that are not known are passed over: a later version may write more.
-    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> serde_json::Result<()> {
+    ///
+    /// # Errors
+    /// A value that is no record of the kind that its key tells.
+    pub fn take(&mut self, key: &[u8], value: &[u8]) -> serde_json::Result<()> {
         if key == CAPTURE_KEY.as_bytes() {
             self.capture = Some(serde_json::from_slice(value)?);
         } else if key == WRITER_KEY.as_bytes() {
@@ -132,5 +135,21 @@ mod tests {
         positions.take(b"later", b"?").unwrap();
         assert_eq!(positions.writer.unwrap().process, 2);
         assert!(Positions::default().take(CAPTURE_KEY.as_bytes(), b"{}").is_err());
+    }
+
+    /// A whole record, to be damaged.
+    fn record() -> String {
+        r#"{"table":{"schema":"s","name":"t"},"epoch":{"system_identifier":7,"timeline":1,"generation":1},"sequences":[1,2],"schema_version":1,"progress":{"after":["7"]},"origin":{"oid":1,"filenode":2},"repairs":[["1"]]}"#.to_owned()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_record_is_an_error_and_changes_nothing(at in 0..200usize, byte in 0..128u8) {
+            let mut value = record().into_bytes();
+            value[at] = byte;
+            let mut positions = Positions::default();
+            let taken = positions.take(b"table/[\"s\",\"t\"]", &value).is_ok();
+            proptest::prop_assert_eq!(positions.tables.len(), usize::from(taken));
+        }
     }
 }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use tidemart_change::Value;
 
 use super::*;
@@ -130,4 +131,49 @@ fn what_is_not_known_is_an_error() {
     // A length beyond the message must not be believed.
     assert_eq!(decode(&Bytes::from_static(b"I\0\0\0\x05N\0\x01t\xFF\xFF\xFF\xFF")), Err(DecodeError::Short));
     assert_eq!(decode(&Bytes::from_static(b"I\0\0\0\x05N\xFF\xFFt")), Err(DecodeError::Short));
+}
+
+/// Messages of each kind, to be damaged.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let relation = 5u32.to_be_bytes();
+    let row = |kind: Bytewise| kind.put(b"N\0\x04").value("1").put(b"nu").value("");
+    let update = Bytewise::of(b'U').put(&relation).put(b"O\0\x01").value("1").put(b"N\0\x01").value("2");
+    let described =
+        Bytewise::of(b'R').put(&relation).text("s").text("t").put(b"d\0\x01").put(&[1]).text("id");
+    let messages = [
+        Bytewise::of(b'B').put(&[7; 20]),
+        Bytewise::of(b'C').put(&[0; 25]),
+        row(Bytewise::of(b'I').put(&relation)),
+        update,
+        Bytewise::of(b'D').put(&relation).put(b"K\0\x01").value("1"),
+        described.put(&23u32.to_be_bytes()).put(&[0xFF; 4]),
+        Bytewise::of(b'T').put(&1u32.to_be_bytes()).put(&[1]).put(&relation),
+        Bytewise::of(b'M').put(&[1]).put(&[0; 8]).text("tidemart").put(&3u32.to_be_bytes()).put(b"abc"),
+    ];
+    proptest::sample::select(messages.map(|message| message.0).to_vec())
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_message_never_makes_it_panic(
+        message in message(),
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), 0..3u8), 1..5),
+    ) {
+        let mut bytes = message;
+        for (index, byte, edit) in edits {
+            let at = index.index(bytes.len());
+            match edit {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let bytes = Bytes::from(bytes);
+        drop((decode(&bytes), crate::copy::parse_row(&bytes, 3)));
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        drop(decode(&bytes.into()));
+    }
 }
