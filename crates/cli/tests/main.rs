@@ -11,6 +11,8 @@ mod crash;
 #[cfg(test)]
 mod cycle;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod marts;
 #[cfg(test)]
 mod topics;

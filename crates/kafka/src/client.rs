@@ -51,6 +51,7 @@ pub(crate) fn base(config: &Config) -> ClientConfig {
         .set("bootstrap.servers", &config.bootstrap)
         .set("allow.auto.create.topics", "false")
         .set("socket.nagle.disable", "true")
+        .set("socket.timeout.ms", config.answer_timeout_ms.to_string())
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "2000")
         .set("topic.metadata.refresh.interval.ms", "60000")

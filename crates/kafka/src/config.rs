@@ -20,6 +20,10 @@ pub struct Config {
     /// How long a table's records are kept, in milliseconds; -1: for ever. A consumer that is away for longer needs
     /// a new snapshot.
     pub retention_ms: i64,
+    /// How long a broker may owe an answer, in milliseconds, until the connection counts as dead and is made anew: a
+    /// host that is gone sends no sign of it. A record must pass in that time; more is needed where records are large
+    /// and the network is slow.
+    pub answer_timeout_ms: u64,
     /// Largest record, in bytes. It must not exceed the brokers' `socket.request.max.bytes` (100 MiB by default).
     pub max_record_bytes: usize,
     /// Of the capture.
@@ -75,6 +79,8 @@ pub const DEFAULT_PREFIX: &str = "tidemart";
 pub const DEFAULT_PARTITIONS: i32 = 2;
 /// Seven days.
 pub const DEFAULT_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Six seconds.
+pub const DEFAULT_ANSWER_TIMEOUT_MS: u64 = 6_000;
 /// 64 MiB, well below the 100 MiB that a broker takes in one request.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 64 << 20;
 
@@ -86,6 +92,7 @@ impl Default for Config {
             partitions: DEFAULT_PARTITIONS,
             replication: None,
             retention_ms: DEFAULT_RETENTION_MS,
+            answer_timeout_ms: DEFAULT_ANSWER_TIMEOUT_MS,
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             producer: ProducerConfig::default(),
             consumer: ConsumerConfig::default(),
@@ -134,6 +141,11 @@ impl Config {
             self.retention_ms == -1 || self.retention_ms >= 60_000,
             "kafka.retention_ms",
             "-1, or 60000 and more",
+        )?;
+        check(
+            (2_000..=300_000).contains(&self.answer_timeout_ms),
+            "kafka.answer_timeout_ms",
+            "2000 to 300000",
         )?;
         check(
             (1 << 10..=1_000_000_000).contains(&self.max_record_bytes),
@@ -219,6 +231,7 @@ mod tests {
         check_refused(|config| config.partitions = 0, "kafka.partitions");
         check_refused(|config| config.replication = Some(0), "kafka.replication");
         check_refused(|config| config.retention_ms = 0, "kafka.retention_ms");
+        check_refused(|config| config.answer_timeout_ms = 0, "kafka.answer_timeout_ms");
         check_refused(|config| config.producer.timeout_ms = 0, "kafka.producer.timeout_ms");
         check_refused(|config| config.consumer.batch_rows = 0, "kafka.consumer.batch_rows");
     }

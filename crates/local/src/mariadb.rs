@@ -39,6 +39,9 @@ pub struct MariaDb {
     /// Whether a commit is on the disk when it is acknowledged. Only tests may do without.
     #[serde(skip)]
     pub durable: bool,
+    /// More options of the server, `name=value`, over ours.
+    #[serde(skip)]
+    pub options: Vec<String>,
 }
 
 impl Default for MariaDb {
@@ -50,6 +53,7 @@ impl Default for MariaDb {
             log_file_mb: 256,
             databases: vec!["shop".to_owned(), "tidemart%".to_owned()],
             durable: true,
+            options: Vec::new(),
         }
     }
 }
@@ -113,10 +117,13 @@ impl Kind for MariaDb {
         let mut command = mysqld::command(&programs.server, site, parent_death, common)?;
         command.arg(format!("--basedir={}", programs.base.display()));
         // With TLS it makes a key at each start, which takes up to ten seconds; it is on loopback only.
-        command.arg("--skip-ssl");
+        if !self.options.iter().any(|option| option.starts_with("ssl")) {
+            command.arg("--skip-ssl");
+        }
         command.arg(format!("--innodb-log-file-size={}M", self.log_file_mb));
         // Caches of its other engines: nothing but temporary tables that outgrow their memory lies there.
         command.args(["--aria-pagecache-buffer-size=16M", "--key-buffer-size=1M"]);
+        command.args(self.options.iter().map(|option| format!("--{option}")));
         Ok(command)
     }
 

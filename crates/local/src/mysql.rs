@@ -38,6 +38,9 @@ pub struct MySql {
     /// Whether a commit is on the disk when it is acknowledged. Only tests may do without.
     #[serde(skip)]
     pub durable: bool,
+    /// More options of the server, `name=value`, over ours.
+    #[serde(skip)]
+    pub options: Vec<String>,
 }
 
 impl Default for MySql {
@@ -48,6 +51,7 @@ impl Default for MySql {
             buffer_pool_mb: 256,
             databases: vec!["shop".to_owned(), "tidemart%".to_owned()],
             durable: true,
+            options: Vec::new(),
         }
     }
 }
@@ -97,6 +101,7 @@ impl Kind for MySql {
         let mut command = mysqld::command(server, site, parent_death, common)?;
         // The X protocol would listen on a port of its own.
         command.args(["--mysqlx=OFF", "--innodb-redo-log-capacity=512M"]);
+        command.args(self.options.iter().map(|option| format!("--{option}")));
         Ok(command)
     }
 

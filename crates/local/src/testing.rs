@@ -25,7 +25,8 @@ use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
 pub use self::private::{
-    Private, private_kafka, private_kafka_behind, private_mariadb, private_mysql, private_postgres,
+    Private, private_kafka, private_kafka_behind, private_mariadb, private_mariadb_with, private_mysql,
+    private_mysql_with, private_postgres,
 };
 pub use self::proxy::{Link, Proxy, Side};
 use crate::cache::Cache;

@@ -59,24 +59,26 @@ impl Session {
 
     /// Runs a statement; says how many rows it changed.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<u64> {
-        within(ANSWER, self.conn.query_drop(sql)).await?;
+        watched(&self.config, self.conn.id(), ANSWER, self.conn.query_drop(sql)).await?;
         Ok(self.conn.affected_rows())
     }
 
     /// Runs a statement that may take hours.
     pub(crate) async fn run_long(&mut self, sql: &str) -> Result<u64> {
-        within(LONG_ANSWER, self.conn.query_drop(sql)).await?;
+        watched(&self.config, self.conn.id(), LONG_ANSWER, self.conn.query_drop(sql)).await?;
         Ok(self.conn.affected_rows())
     }
 
     /// Begins a query that may take hours and give more rows than are kept at once.
     pub(crate) async fn stream(&mut self, sql: &str) -> Result<Stream<'_>> {
-        within(LONG_ANSWER, self.conn.query_iter(sql.to_owned())).await.map(Stream)
+        let id = self.conn.id();
+        watched(&self.config, id, LONG_ANSWER, self.conn.query_iter(sql.to_owned())).await.map(Stream)
     }
 
     /// All rows of a query.
     pub(crate) async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>> {
-        read(&mut self.conn, sql).await
+        let rows: Vec<Row> = watched(&self.config, self.conn.id(), ANSWER, self.conn.query(sql)).await?;
+        rows.into_iter().map(texts).collect()
     }
 
     /// The first value of the first row, unless it is NULL.
@@ -184,6 +186,16 @@ impl Stream<'_> {
 pub(crate) async fn read(conn: &mut Conn, sql: &str) -> Result<Vec<TextRow>> {
     let rows: Vec<Row> = within(ANSWER, conn.query(sql)).await?;
     rows.into_iter().map(texts).collect()
+}
+
+/// As [`within`], and no longer than the server is at it.
+async fn watched<T>(
+    config: &Config,
+    id: u32,
+    limit: Duration,
+    answer: impl Future<Output = std::result::Result<T, Driver>>,
+) -> Result<T> {
+    tidemart_mysql::answered(config, id, 0, limit, answer).await?.map_err(fault)
 }
 
 async fn within<T>(

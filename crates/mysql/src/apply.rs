@@ -17,9 +17,10 @@ use crate::{
     fault::{self, Fault, Refusal},
     lane::{Attempts, Lane, Verdict, after, judge, snapshot_done_after},
     marks::MarkRule,
+    pulse::answered,
     reduce::{Collector, TableChanges},
     replica::Replica,
-    session::Session,
+    session::{LONG_ANSWER, Session},
     statement::{Packet, Step},
     tables,
     written::Written,
@@ -147,7 +148,10 @@ impl Applier {
             return Ok(None);
         }
         let mut session = self.session().await?;
-        match tables::ensure(&mut session.conn, &session.server, schema, &self.rules).await {
+        let id = session.conn.id();
+        let ensuring = tables::ensure(&mut session.conn, &session.server, schema, &self.rules);
+        let ensured = answered(&self.config, id, 0, LONG_ANSWER, ensuring).await;
+        match ensured.map_err(Fault::Stop).and_then(|ensured| ensured) {
             Ok(replica) => {
                 self.replicas.push(Arc::new(replica));
                 self.session = Some(session);
@@ -323,9 +327,12 @@ impl Applier {
     /// A statement outside of the transactions of rows.
     async fn query(&mut self, sql: &str) -> Result<()> {
         let mut session = self.session().await?;
-        if let Err(error) = session.conn.query_drop(sql).await {
+        let id = session.conn.id();
+        let asking =
+            answered(&self.config, id, sql.len(), self.config.answer_timeout(), session.conn.query_drop(sql));
+        if let Err(error) = asking.await.and_then(|done| done.map_err(fault::querying)) {
             session.close().await;
-            return Err(fault::querying(error));
+            return Err(error);
         }
         self.session = Some(session);
         Ok(())
@@ -348,7 +355,12 @@ impl Destination for Applier {
         self.lanes.clear();
         self.written.clear();
         let mut session = self.session().await?;
-        match checkpoints::resume(&mut session.conn, scope).await {
+        let id = session.conn.id();
+        let resuming = checkpoints::resume(&mut session.conn, scope);
+        match answered(&self.config, id, 0, self.config.answer_timeout(), resuming)
+            .await
+            .and_then(|lanes| lanes)
+        {
             Ok(lanes) => self.lanes = lanes,
             Err(error) => {
                 session.close().await;

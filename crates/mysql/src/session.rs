@@ -11,12 +11,15 @@ use crate::{
     connection::{self, IDLE_TIMEOUT_S, Server},
     fault::{self, Fault},
     meta,
+    pulse::answered,
     reduce::{TableChanges, row_missing},
     statement::{MORE_THAN_ONE_ROW, Packet, Role},
 };
 
 /// Where a crash test stops the process: everything is written and nothing committed.
 pub(crate) const BEFORE_COMMIT: &str = "consumer.before-commit";
+/// Longest wait for a statement that changes tables: an index on a large one takes hours.
+pub(crate) const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
 /// How long a broken session may take to say good-bye.
 const PARTING: Duration = Duration::from_secs(1);
 /// An idle session may have been ended by the server; it is replaced a good while before that.
@@ -33,7 +36,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let (mut conn, server) = connection::open(config).await?;
-        meta::migrate_with(&mut conn, server.dialect).await?;
+        let id = conn.id();
+        answered(config, id, 0, LONG_ANSWER, meta::migrate_with(&mut conn, server.dialect)).await??;
         Ok(Self { conn, server, used: Instant::now() })
     }
 
@@ -55,16 +59,14 @@ impl Session {
         packet: &Packet,
         tables: &[TableChanges<'_>],
     ) -> std::result::Result<(), Fault> {
+        let id = self.conn.id();
         let running = async {
             if failpoint::is_armed(BEFORE_COMMIT) {
                 return self.transact_apart(packet, tables).await;
             }
             self.send(&packet.sql, &packet.roles, tables).await
         };
-        match tokio::time::timeout(config.answer_timeout(), running).await {
-            Ok(result) => result?,
-            Err(_) => return Err(Error::transient("no answer from MySQL to a transaction").into()),
-        }
+        answered(config, id, packet.sql.len(), config.answer_timeout(), running).await??;
         self.used = Instant::now();
         Ok(())
     }

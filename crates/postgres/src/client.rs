@@ -15,6 +15,9 @@ use crate::{
 /// How long a connection may take to come about.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// After such a silence the kernel asks the other host whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(4);
+
 /// Name that the capture's sessions show in `pg_stat_activity`.
 pub(crate) const APPLICATION_NAME: &str = "tidemart";
 
@@ -97,6 +100,10 @@ fn postgres_config(config: &Config) -> tokio_postgres::Config {
         .application_name(APPLICATION_NAME)
         .options(options.join(" "))
         .connect_timeout(CONNECT_TIMEOUT)
-        .keepalives_idle(Duration::from_secs(30));
+        // A host that is gone sends no sign of it: a session that waits for it, or that it owes an acknowledgement, ends.
+        .keepalives_idle(KEEPALIVE)
+        .keepalives_interval(KEEPALIVE / 2)
+        .keepalives_retries(2)
+        .tcp_user_timeout(KEEPALIVE * 2);
     postgres
 }

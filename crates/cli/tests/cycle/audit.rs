@@ -23,9 +23,9 @@ pub async fn read(cycle: &Cycle) -> Vec<Printed> {
     let published = cycle.published();
     assert!(published > 0, "the status does not tell what is published");
     let mut records = Vec::new();
-    let topics = tidemart_local::testing::kafka().await.topics(&format!("{}.public.", cycle.prefix)).await;
+    let topics = cycle.kafka.topics(&format!("{}.public.", cycle.prefix)).await;
     for topic in topics {
-        let text = tidemart_local::testing::kafka().await.print(&topic).await;
+        let text = cycle.kafka.print(&topic).await;
         records.extend(text.lines().map(|line| parse(&topic, line)));
     }
     assert_eq!(records.len() as u64, published, "records in the topics");

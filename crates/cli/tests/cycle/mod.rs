@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tidemart_local::testing::{self, TestDatabase};
+use tidemart_local::testing::{self, KafkaServer, TestDatabase};
 
 pub use role::{Failpoint, Role, wait_for};
 
@@ -30,7 +30,7 @@ pub struct Cycle {
     folder: TempDir,
     pub source: TestDatabase,
     pub target: TestDatabase,
-    pub bootstrap: String,
+    pub kafka: KafkaServer,
     pub prefix: String,
     pub settings: PathBuf,
 }
@@ -45,14 +45,26 @@ impl Cycle {
                     Target::MySql => testing::mysql().await.create_database().await,
                 }
             },
-            testing::kafka(),
+            async { testing::kafka().await.clone() },
         );
+        Self::on(source, target, kafka)
+    }
+
+    /// On servers of the test's own.
+    pub fn on(source: TestDatabase, target: TestDatabase, kafka: KafkaServer) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = folder.path().join("tidemart.toml");
         let prefix = kafka.unique_prefix();
-        let cycle = Self { folder, source, target, bootstrap: kafka.bootstrap.clone(), prefix, settings };
+        let cycle = Self { folder, source, target, kafka, prefix, settings };
         cycle.write_settings("");
         cycle
+    }
+
+    /// The same with another broker.
+    pub fn with_kafka(mut self, kafka: KafkaServer) -> Self {
+        self.kafka = kafka;
+        self.write_settings("");
+        self
     }
 
     /// Writes the settings anew, with further lines for the section `[consumer]` and whatever follows it.
@@ -69,7 +81,7 @@ impl Cycle {
             source.password,
             source.database,
             self.slot(),
-            self.bootstrap,
+            self.kafka.bootstrap,
             self.prefix,
             target.host,
             target.port,
@@ -90,7 +102,12 @@ impl Cycle {
 
     /// Starts a role of the real binary.
     pub fn start(&self, role: &str, failpoint: Option<Failpoint>) -> Role {
-        Role::start(self, role, failpoint)
+        Role::start(self, role, failpoint, &[])
+    }
+
+    /// Starts a role with variables that override the settings.
+    pub fn start_with(&self, role: &str, variables: &[(&str, String)]) -> Role {
+        Role::start(self, role, None, variables)
     }
 
     /// Runs a subcommand to its end.
@@ -149,16 +166,14 @@ impl Cycle {
     }
 
     pub async fn postgres(&self) -> tokio_postgres::Client {
-        let source = &self.source;
-        let mut config = tokio_postgres::Config::new();
-        config.host(&source.host).port(source.port).user(&source.user).dbname(&source.database);
-        config.password(&source.password);
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
+        connect(&self.source).await.unwrap()
     }
 
     pub async fn mysql(&self) -> mysql_async::Conn {
+        self.try_mysql().await.unwrap()
+    }
+
+    async fn try_mysql(&self) -> mysql_async::Result<mysql_async::Conn> {
         let target = &self.target;
         let options = mysql_async::OptsBuilder::default()
             .ip_or_hostname(&target.host)
@@ -167,8 +182,26 @@ impl Cycle {
             .pass(Some(&target.password))
             .db_name(Some(&target.database))
             .prefer_socket(false);
-        mysql_async::Conn::new(options).await.unwrap()
+        mysql_async::Conn::new(options).await
     }
+
+    /// The one number that a query of the replica gives; none while the server or the table is away.
+    pub async fn replica_value(&self, query: &str) -> Option<i64> {
+        let mut conn = self.try_mysql().await.ok()?;
+        let value = mysql_async::prelude::Queryable::query_first(&mut conn, query).await.ok()?;
+        drop(conn.disconnect().await);
+        value
+    }
+}
+
+/// Connects as the application does; its errors are the caller's.
+pub async fn connect(source: &TestDatabase) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&source.host).port(source.port).user(&source.user).dbname(&source.database);
+    config.password(&source.password);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 fn tables(status: &Value) -> &[Value] {

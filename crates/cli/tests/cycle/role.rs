@@ -37,13 +37,18 @@ pub struct Role {
 
 impl Role {
     /// `role` is the subcommand with its arguments.
-    pub fn start(cycle: &Cycle, role: &str, failpoint: Option<Failpoint>) -> Self {
+    pub fn start(
+        cycle: &Cycle,
+        role: &str,
+        failpoint: Option<Failpoint>,
+        variables: &[(&str, String)],
+    ) -> Self {
         let number = STARTED.fetch_add(1, Ordering::SeqCst);
         let log = cycle.folder().join(format!("{number:03}-{role}.log"));
         let report = cycle.folder().join(format!("{number:03}-{role}.failpoint"));
         let mut command = Command::new(TIDEMART);
         command.args(role.split(' ')).arg("--config").arg(&cycle.settings);
-        command.env("TIDEMART_LOG", "info").stdin(Stdio::null());
+        command.env("TIDEMART_LOG", "info").envs(variables.iter().cloned()).stdin(Stdio::null());
         if let Some(Failpoint { name, nth }) = failpoint {
             command.env("TIDEMART_FAILPOINT", name).env("TIDEMART_FAILPOINT_NTH", nth.to_string());
             command.env("TIDEMART_FAILPOINT_REPORT", &report);

@@ -43,13 +43,23 @@ impl Workload {
     /// Commits so many transactions of one to six changes; some are rolled back.
     pub async fn run(&mut self, transactions: u32) {
         for _ in 0..transactions {
-            let mut statements = String::from("BEGIN;");
-            for _ in 0..self.random.random_range(1..=6) {
-                statements += &self.change();
-            }
-            statements += if self.random.random_bool(0.05) { "ROLLBACK" } else { "COMMIT" };
-            self.client.batch_execute(&statements).await.unwrap();
+            self.transaction().await.unwrap();
         }
+    }
+
+    /// One of them; after an error it may or may not be committed, and the connection is gone.
+    pub async fn transaction(&mut self) -> Result<(), tokio_postgres::Error> {
+        let mut statements = String::from("BEGIN;");
+        for _ in 0..self.random.random_range(1..=6) {
+            statements += &self.change();
+        }
+        statements += if self.random.random_bool(0.05) { "ROLLBACK" } else { "COMMIT" };
+        self.client.batch_execute(&statements).await
+    }
+
+    /// Goes on by another connection.
+    pub fn set_client(&mut self, client: Client) {
+        self.client = client;
     }
 
     fn change(&mut self) -> String {

@@ -27,6 +27,9 @@ use crate::{
 /// asks for more, and unpacked an answer is up to ten times as large. A larger record comes nevertheless.
 const FETCH_BYTES: usize = 512 << 10;
 
+/// A member may be silent for so long while it looks where lost places are.
+const LONGEST_SILENCE_MS: u32 = 30_000;
+
 pub(super) type Member = BaseConsumer<MemberContext>;
 
 /// Passes assignments on, but fetches nothing by itself: where a partition starts is known only when MySQL has said
@@ -88,6 +91,8 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
         .set("auto.offset.reset", "error")
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
+        // The thread looks in far more often; a member that waits for the group on a dead connection notices then.
+        .set("max.poll.interval.ms", consumer.session_timeout_ms.max(LONGEST_SILENCE_MS).to_string())
         .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 4).max(1).to_string())
         .set("topic.metadata.refresh.interval.ms", consumer.refresh_ms.to_string())
         .set("fetch.min.bytes", "1")

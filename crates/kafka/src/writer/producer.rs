@@ -249,7 +249,8 @@ fn headers(stamp: Option<&[u8]>, record: &Outgoing) -> Option<OwnedHeaders> {
 fn settings(config: &Config) -> ClientConfig {
     let record = config.max_record_bytes + topics::RECORD_OVERHEAD;
     // The broker gives up a transaction only well after we do.
-    let transaction = (config.producer.timeout_ms * 2).max(60_000);
+    let transaction = config.producer.timeout_ms * 2;
+    let request = config.producer.timeout_ms.min(config.answer_timeout_ms);
     let mut client = client::base(config);
     client
         .set("transactional.id", format!("{}-capture", config.prefix))
@@ -261,7 +262,7 @@ fn settings(config: &Config) -> ClientConfig {
         // A record larger than the queue would wait for ever.
         .set("queue.buffering.max.kbytes", (config.producer.queue_bytes.max(record) / 1024 + 1).to_string())
         .set("message.timeout.ms", config.producer.timeout_ms.to_string())
-        .set("request.timeout.ms", config.producer.timeout_ms.to_string())
+        .set("request.timeout.ms", request.to_string())
         .set("transaction.timeout.ms", transaction.to_string())
         .set("delivery.report.only.error", "true");
     client

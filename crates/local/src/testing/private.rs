@@ -36,6 +36,16 @@ pub async fn private_mysql() -> Private<MySqlServer> {
     start(MySql { databases: databases(), ..MySql::default() }).await
 }
 
+/// A private MariaDB with more options, `name=value`.
+pub async fn private_mariadb_with(options: Vec<String>) -> Private<MySqlServer> {
+    start(MariaDb { databases: databases(), options, ..MariaDb::default() }).await
+}
+
+/// A private MySQL with more options, `name=value`.
+pub async fn private_mysql_with(options: Vec<String>) -> Private<MySqlServer> {
+    start(MySql { databases: databases(), options, ..MySql::default() }).await
+}
+
 /// A private Kafka.
 pub async fn private_kafka() -> Private<KafkaServer> {
     start(Kafka::default()).await

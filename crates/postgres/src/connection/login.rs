@@ -10,7 +10,7 @@ use postgres_protocol::{
 };
 use secrecy::ExposeSecret;
 
-use super::{Connection, Error, Result, socket::Socket, wire};
+use super::{Connection, Error, Result, Walsender, socket::Socket, wire};
 use crate::{
     client::{APPLICATION_NAME, SETTINGS},
     config::Config,
@@ -27,7 +27,8 @@ const SASL_FINAL: i32 = 12;
 impl Connection {
     /// Logs in for logical replication, with the settings under which values print as everywhere else.
     pub(super) async fn login(socket: Socket, config: &Config) -> Result<Self> {
-        let mut connection = Self { socket, read: BytesMut::new(), write: BytesMut::new() };
+        let walsender = Walsender { config: config.clone(), id: 0 };
+        let mut connection = Self { socket, read: BytesMut::new(), write: BytesMut::new(), walsender };
         let own = [
             ("user", config.user.as_str()),
             ("database", &config.database),
@@ -49,6 +50,7 @@ impl Connection {
             match tag {
                 b'R' => self.answer(body, config.user.as_bytes(), password, &mut scram).await?,
                 b'E' => return Err(wire::server_error(&body)),
+                b'K' => self.walsender.id = body.clone().try_get_i32().unwrap_or_default(),
                 b'Z' => return Ok(()),
                 _ => {}
             }

@@ -4,6 +4,7 @@
 //! know COPY BOTH; and how reads are paced and answers sent decides about speed and about surviving a stall.
 
 mod login;
+mod pulse;
 mod queue;
 mod reader;
 mod socket;
@@ -14,12 +15,12 @@ use tidemart_change::Lsn;
 use tidemart_pipeline::{Kind, Result as PipelineResult};
 use tokio::time::timeout;
 
-use self::socket::Socket;
 pub(crate) use self::{
     queue::Block,
     reader::{Pace, Stream},
     wire::{Event, events},
 };
+use self::{reader::Walsender, socket::Socket};
 use crate::{
     client::{CONNECT_TIMEOUT, login_failed, unreachable},
     config::Config,
@@ -80,6 +81,7 @@ pub(crate) struct Connection {
     socket: Socket,
     read: BytesMut,
     write: BytesMut,
+    walsender: Walsender,
 }
 
 impl Connection {
@@ -121,7 +123,7 @@ impl Connection {
         loop {
             let message = timeout(CONNECT_TIMEOUT, self.message()).await;
             match message.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?? {
-                (b'W', _) => return Ok(Stream::spawn(self.socket, self.read, from, pace)),
+                (b'W', _) => return Ok(Stream::spawn(self.socket, self.read, from, pace, self.walsender)),
                 (b'E', body) => return Err(wire::server_error(&body)),
                 _ => {}
             }

@@ -13,10 +13,12 @@ use tokio::{
 
 use super::{
     Block, Result,
+    pulse::Question,
     queue::{Receiver, Sender, queue},
     socket::{READ_BUFFER, Socket},
     wire::{put_status, scan},
 };
+use crate::config::Config;
 
 /// A read that leaves less room than this gets a new buffer.
 const MIN_ROOM: usize = 64 << 10;
@@ -25,9 +27,12 @@ const MIN_ROOM: usize = 64 << 10;
 const BUSY: Duration = Duration::from_millis(3);
 
 /// After such a silence Postgres is asked for a sign of life.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(2);
 
-/// After such a silence the connection is dead, at the earliest: a walsender that is busy with a large transaction of
+/// After such a silence, and as long again after each answer, another session looks what the walsender does.
+const DOUBT: Duration = Duration::from_secs(4);
+
+/// After such a silence the connection is dead whatever can be found out, at the earliest: a walsender that is busy with a large transaction of
 /// other tables reads our questions only after half of its own time-out.
 const DEAD: Duration = Duration::from_secs(30);
 
@@ -57,7 +62,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Starts the task; `read` holds what was read already.
-    pub(super) fn spawn(socket: Socket, read: BytesMut, from: Lsn, pace: Pace) -> Self {
+    pub(super) fn spawn(socket: Socket, read: BytesMut, from: Lsn, pace: Pace, walsender: Walsender) -> Self {
         let (sender, blocks) = queue(pace.queue_bytes);
         let (confirmed, watched) = watch::channel(from);
         let mut ticks = interval(pace.status);
@@ -71,6 +76,9 @@ impl Stream {
             last_read: Instant::now(),
             nap: None,
             asked: false,
+            walsender,
+            question: None,
+            doubted: Instant::now(),
         };
         let task = tokio::spawn(async move {
             if let Err(error) = reader.run(&sender, ticks).await {
@@ -113,6 +121,13 @@ impl Stream {
     }
 }
 
+/// The process at the other end.
+#[derive(Debug)]
+pub(super) struct Walsender {
+    pub(super) config: Config,
+    pub(super) id: i32,
+}
+
 struct Reader {
     socket: Socket,
     read: BytesMut,
@@ -124,6 +139,11 @@ struct Reader {
     nap: Option<Instant>,
     /// Postgres asked for an answer; it gets a second one as soon as there is something to confirm.
     asked: bool,
+    walsender: Walsender,
+    /// What is being asked about it.
+    question: Option<Question>,
+    /// When that was last asked.
+    doubted: Instant,
 }
 
 impl Reader {
@@ -185,10 +205,26 @@ impl Reader {
     /// Postgres itself sends nothing to a client that keeps answering.
     async fn tick(&mut self, stalled: bool) -> Result<()> {
         let silence = self.last_read.elapsed();
-        if !stalled && silence > DEAD.max(self.pace.sender_timeout + QUIET) {
+        if !stalled
+            && (silence > DEAD.max(self.pace.sender_timeout + DOUBT) || self.is_forgotten(silence).await)
+        {
             return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         }
         self.send_status(!stalled && silence > QUIET).await
+    }
+
+    /// Whether the walsender waits for us, or is not there, while we wait for it.
+    async fn is_forgotten(&mut self, silence: Duration) -> bool {
+        if self.question.is_none() && silence > DOUBT && self.doubted.elapsed() > DOUBT {
+            self.doubted = Instant::now();
+            let Walsender { config, id } = &self.walsender;
+            self.question = Some(Question::ask(config.clone(), *id));
+        }
+        let Some(question) = &mut self.question else { return false };
+        let Some(idle) = question.answer().await else { return false };
+        self.question = None;
+        // What it sent last may have come since.
+        idle && self.last_read < self.doubted
     }
 
     async fn send_status(&mut self, ask: bool) -> Result<()> {
