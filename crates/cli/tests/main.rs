@@ -11,6 +11,8 @@ mod crash;
 #[cfg(test)]
 mod cycle;
 #[cfg(test)]
+mod debezium;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod marts;

@@ -174,15 +174,7 @@ impl Cycle {
     }
 
     async fn try_mysql(&self) -> mysql_async::Result<mysql_async::Conn> {
-        let target = &self.target;
-        let options = mysql_async::OptsBuilder::default()
-            .ip_or_hostname(&target.host)
-            .tcp_port(target.port)
-            .user(Some(&target.user))
-            .pass(Some(&target.password))
-            .db_name(Some(&target.database))
-            .prefer_socket(false);
-        mysql_async::Conn::new(options).await
+        open(&self.target).await
     }
 
     /// The one number that a query of the replica gives; none while the server or the table is away.
@@ -202,6 +194,18 @@ pub async fn connect(source: &TestDatabase) -> Result<tokio_postgres::Client, to
     let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// A connection to a target.
+pub async fn open(target: &TestDatabase) -> mysql_async::Result<mysql_async::Conn> {
+    let options = mysql_async::OptsBuilder::default()
+        .ip_or_hostname(&target.host)
+        .tcp_port(target.port)
+        .user(Some(&target.user))
+        .pass(Some(&target.password))
+        .db_name(Some(&target.database))
+        .prefer_socket(false);
+    mysql_async::Conn::new(options).await
 }
 
 fn tables(status: &Value) -> &[Value] {

@@ -42,26 +42,34 @@ pub fn jar(folder: &Path, name: &str) -> Option<String> {
     })
 }
 
-/// Fetches it where it is missing.
+/// Fetches all of it where it is missing.
 ///
 /// # Errors
 /// No Maven, or an artifact that cannot be had.
 pub async fn fetch() -> anyhow::Result<Installed> {
+    let installed = fetch_sink().await?;
+    ensure(SOURCE, &installed.plugins.join("source")).await?;
+    Ok(installed)
+}
+
+/// Fetches Kafka Connect and the sink where they are missing.
+///
+/// # Errors
+/// No Maven, or an artifact that cannot be had.
+pub async fn fetch_sink() -> anyhow::Result<Installed> {
     let home = Cache::of_this_machine().root().join("bench-peer");
     let installed = Installed { connect: home.join("connect"), plugins: home.join("plugins") };
-    let parts = [
-        (CONNECT, installed.connect.clone()),
-        (SOURCE, installed.plugins.join("source")),
-        (SINK, installed.plugins.join("sink")),
-    ];
-    for (pom, folder) in parts {
-        // The project file that it was fetched by lies beside the jars: another one fetches them anew.
-        if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|there| there == pom) {
-            continue;
-        }
-        copy_dependencies(pom, &folder).await?;
-    }
+    ensure(CONNECT, &installed.connect).await?;
+    ensure(SINK, &installed.plugins.join("sink")).await?;
     Ok(installed)
+}
+
+/// The project file that it was fetched by lies beside the jars: another one fetches them anew.
+async fn ensure(pom: &str, folder: &Path) -> anyhow::Result<()> {
+    if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|there| there == pom) {
+        return Ok(());
+    }
+    copy_dependencies(pom, folder).await
 }
 
 async fn copy_dependencies(pom: &str, folder: &Path) -> anyhow::Result<()> {
