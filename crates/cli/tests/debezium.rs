@@ -153,7 +153,7 @@ async fn the_jdbc_sink_of_debezium_reads_our_topics() {
     let postgres = cycle.postgres().await;
     postgres.batch_execute(TABLE).await.unwrap();
     let _roles = (cycle.start("capture", None), cycle.start("consumer", None));
-    let connect = Connect::start(&cycle.bootstrap).await;
+    let connect = Connect::start(&cycle.kafka.bootstrap).await;
     postgres.batch_execute(CHANGES[0]).await.unwrap();
     cycle.assert_equal().await;
     let mut ours = cycle.mysql().await;
