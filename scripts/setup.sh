@@ -32,6 +32,7 @@ need make command -v make
 need cmake command -v cmake
 need pkg-config command -v pkg-config
 need zlib1g-dev test -e /usr/include/zlib.h
+need libssl-dev test -e /usr/include/openssl/ssl.h
 need libaio1 library libaio.so.1
 need libnuma1 library libnuma.so.1
 need xz-utils command -v xz

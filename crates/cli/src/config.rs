@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::{args::Settings, env};
 
@@ -160,9 +160,18 @@ fn read(path: &PathBuf) -> anyhow::Result<Table> {
 /// An error of the types would show the value.
 fn check_passwords(table: &Table) -> anyhow::Result<()> {
     for (name, section) in table {
-        if section.get("password").is_some_and(|password| !password.is_str()) {
-            bail!("{name}.password must be a text in quotes");
+        check_password(name, section)?;
+    }
+    Ok(())
+}
+
+fn check_password(path: &str, value: &Value) -> anyhow::Result<()> {
+    for (key, value) in value.as_table().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        if key == "password" && !value.is_str() {
+            bail!("{path} must be a text in quotes");
         }
+        check_password(&path, value)?;
     }
     Ok(())
 }
@@ -195,12 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_is_no_text_is_named_and_not_shown() {
+        for (text, named) in [
+            ("[mysql]\npassword = 4711", "mysql.password must"),
+            ("[kafka.sasl]\npassword = 4711", "kafka.sasl.password must"),
+        ] {
+            let error = format!("{:#}", Config::of_table(text.parse().unwrap()).unwrap_err());
+            assert!(error.contains(named) && !error.contains("4711"), "{error}");
+        }
+    }
+
+    #[test]
     fn keys_and_types_that_are_wrong_are_named() {
         for (text, named) in [
             ("[postgres]\nhots = 'x'", "hots"),
             ("[kafka]\npartitions = 'two'", "partitions"),
             ("[marts]\ninterval_ms = 1", "marts.interval_ms"),
             ("[consumer]\nlanes = 0", "consumer.lanes"),
+            ("[mysql]\nuser = 'u'\npassword = ''\ndatabase = 'd'\ntls = { mode = 'prefer' }", "verify-full"),
+            ("[kafka.tls]\nmode = 'verify-full'", "kafka.tls.root_certificate"),
             ("[nonsense]", "nonsense"),
             ("version = 2", "version is 2"),
         ] {

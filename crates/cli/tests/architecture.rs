@@ -21,10 +21,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries that only these crates may name.
-const FENCES: [(&str, &[&str]); 4] = [
+const FENCES: [(&str, &[&str]); 5] = [
     ("rdkafka", &["kafka"]),
     ("tokio-postgres", &["postgres", "shop", "verify", "local"]),
     ("mysql_async", &["mysql", "marts", "verify", "local"]),
+    ("rustls", &["pipeline", "postgres", "shop"]),
     ("clap", &["cli"]),
 ];
 

@@ -13,13 +13,23 @@ use rdkafka::{
     error::KafkaError,
     producer::{NoCustomPartitioner, ProducerContext},
 };
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{
+    Error, Result, Tls,
+    tls::{Files, Mode},
+};
 use tracing::{debug, warn};
 
-use crate::{Config, error};
+use crate::{
+    Config, error,
+    security::{self, Flaw},
+};
 
 /// How long a look at a broker that may be away takes at most.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it is tried whether a certificate passes by any name.
+const NAME_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one question takes at most, after which it is looked whether there is a reason.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Finds out whether the brokers answer.
 ///
@@ -27,21 +37,53 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// When the configuration is not valid, or no broker answers within five seconds.
 pub async fn check(config: &Config) -> Result<()> {
     config.validate()?;
+    // librdkafka would not name the setting.
+    Files::read(&config.tls, "kafka")?;
     let config = config.clone();
-    blocking(move || {
-        let client: BaseConsumer<Context> = create(&base(&config), Context::new("check"))?;
-        match client.fetch_metadata(Some(&crate::topics::positions(&config.prefix)), CHECK_TIMEOUT) {
-            Ok(_) => Ok(()),
-            Err(cause) => {
-                let message = format!(
-                    "no Kafka broker answers at {}: start it, or set kafka.bootstrap",
-                    config.bootstrap
-                );
-                Err(Error::fatal(message).because(cause))
-            }
+    blocking(move || look(&config)).await
+}
+
+/// Asks again and again, since librdkafka says only beside it why there is no connection.
+fn look(config: &Config) -> Result<()> {
+    let Err((flaw, cause)) = ask(config, CHECK_TIMEOUT) else { return Ok(()) };
+    let bootstrap = &config.bootstrap;
+    let Some(flaw) = flaw else {
+        let message = format!("no Kafka broker answers at {bootstrap}: start it, or set kafka.bootstrap");
+        return Err(Error::fatal(message).because(cause));
+    };
+    let flaw =
+        if flaw == Flaw::Certificate && config.tls.mode == Mode::VerifyFull && passes_by_any_name(config) {
+            Flaw::Name
+        } else {
+            flaw
+        };
+    Err(Error::fatal(format!("Kafka at {bootstrap}: {}", flaw.remedy(config))))
+}
+
+/// Whether only the name in the certificate is wrong, of which librdkafka says nothing. No password is sent.
+fn passes_by_any_name(config: &Config) -> bool {
+    let tls = Tls { mode: Mode::VerifyCa, ..config.tls.clone() };
+    let asked = ask(&Config { tls, sasl: None, ..config.clone() }, NAME_TIMEOUT);
+    !matches!(asked, Err((Some(Flaw::Certificate), _)))
+}
+
+fn ask(config: &Config, limit: Duration) -> std::result::Result<(), (Option<Flaw>, Error)> {
+    let client: std::result::Result<BaseConsumer<Context>, _> =
+        create(&lone_consumer(config), Context::new("check"));
+    let client = client.map_err(|error| (None, error))?;
+    let (deadline, topic) = (Instant::now() + limit, crate::topics::positions(&config.prefix));
+    loop {
+        let Err(cause) = client.fetch_metadata(Some(&topic), LOOK_TIMEOUT) else { return Ok(()) };
+        while client.poll(Duration::ZERO).is_some() {}
+        let said = client.context().said();
+        let flaw = said.iter().find_map(|text| Flaw::of(text));
+        // A broker that is being stopped hangs up too.
+        if flaw.is_some_and(|flaw| flaw != Flaw::Protocol) || Instant::now() > deadline {
+            // What librdkafka said first comes nearest to the cause.
+            let first = said.into_iter().next().unwrap_or_else(|| "no answer".to_owned());
+            return Err((flaw, error::of(first, cause)));
         }
-    })
-    .await
+    }
 }
 
 /// Settings that all clients share.
@@ -56,6 +98,7 @@ pub(crate) fn base(config: &Config) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "2000")
         .set("topic.metadata.refresh.interval.ms", "60000")
         .set_log_level(RDKafkaLogLevel::Info);
+    security::apply(config, &mut client);
     client
 }
 
@@ -111,7 +154,12 @@ pub(crate) struct Context {
 struct Voice {
     last: Option<Instant>,
     left_out: u64,
+    /// The first of what was said.
+    said: Vec<String>,
 }
+
+/// As much of what librdkafka says is kept.
+const KEPT: usize = 16;
 
 /// Between two warnings of one client.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -119,6 +167,18 @@ const PAUSE: Duration = Duration::from_secs(10);
 impl Context {
     pub(crate) fn new(role: &'static str) -> Self {
         Self { role, voice: Mutex::default() }
+    }
+
+    /// What librdkafka said first: why there is no connection.
+    fn said(&self) -> Vec<String> {
+        self.voice.lock().unwrap_or_else(PoisonError::into_inner).said.clone()
+    }
+
+    fn remember(&self, text: &str) {
+        let mut voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
+        if voice.said.len() < KEPT {
+            voice.said.push(text.to_owned());
+        }
     }
 
     fn warn(&self, text: &str) {
@@ -137,6 +197,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.remember(message);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -152,6 +213,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is asked for, and a consumer gets it as a result as well.
         if !matches!(error, KafkaError::Global(rdkafka::types::RDKafkaErrorCode::PartitionEOF)) {
+            self.remember(reason);
             self.warn(reason);
         }
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{Error, Result, Tls};
+
+use crate::security::{self, Sasl};
 
 /// Where Kafka is, how the topics are made, how records are written and read.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -11,6 +13,10 @@ use tidemart_pipeline::{Error, Result};
 pub struct Config {
     /// Brokers to ask first: `host:port`, parted by commas.
     pub bootstrap: String,
+    /// Whether and how connections are encrypted.
+    pub tls: Tls,
+    /// The account; without, the brokers must take anybody.
+    pub sasl: Option<Sasl>,
     /// First part of all names: topics, the consumer group, the transactional id. One capture per prefix.
     pub prefix: String,
     /// Partitions of a new table's topic. An existing topic keeps what it has, for ever.
@@ -88,6 +94,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             bootstrap: DEFAULT_BOOTSTRAP.to_owned(),
+            tls: Tls::default(),
+            sasl: None,
             prefix: DEFAULT_PREFIX.to_owned(),
             partitions: DEFAULT_PARTITIONS,
             replication: None,
@@ -152,6 +160,7 @@ impl Config {
             "kafka.max_record_bytes",
             "1 KiB to 1 GB",
         )?;
+        security::validate(self)?;
         self.producer.validate()?;
         self.consumer.validate()
     }

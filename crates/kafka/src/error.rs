@@ -6,8 +6,11 @@ use tidemart_pipeline::Error;
 /// An error of the client, with what was being done.
 pub(crate) fn of(doing: impl Into<String>, error: KafkaError) -> Error {
     let doing = doing.into();
+    // Its own text would show the value, which may be a secret.
+    if let KafkaError::ClientConfig(_, reason, key, _) = &error {
+        return Error::fatal(format!("{doing}: {key}: {reason}"));
+    }
     let fatal = match &error {
-        KafkaError::ClientConfig(..) => true,
         KafkaError::AdminOp(code) => needs_a_person(*code),
         _ => error.rdkafka_error_code().is_some_and(needs_a_person),
     };

@@ -10,7 +10,7 @@
 //! Each data record carries a [`Stamp`](tidemart_change::Stamp) in the header `tidemart.stamp`. Offsets have gaps
 //! where transaction markers stand; sequence numbers have none.
 //!
-//! Nobody but this crate names rdkafka. Connections with TLS or SASL are not offered by this version.
+//! Nobody but this crate names rdkafka.
 
 mod client;
 pub mod config;
@@ -18,6 +18,7 @@ mod error;
 pub mod reader;
 mod replay;
 mod schemas;
+pub mod security;
 pub mod state;
 pub mod status;
 pub mod topics;
@@ -26,5 +27,6 @@ pub mod writer;
 pub use client::check;
 pub use config::{Config, ConsumerConfig, ProducerConfig};
 pub use reader::Reader;
+pub use security::{Mechanism, Sasl};
 pub use status::{Status, Watch, status};
 pub use writer::Writer;

@@ -8,6 +8,8 @@ mod support;
 #[cfg(test)]
 mod reader;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod topics;

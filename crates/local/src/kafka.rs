@@ -45,6 +45,12 @@ pub struct Kafka {
     /// Writes an archive of the loaded classes when the server ends. Only used to make that archive.
     #[serde(skip)]
     pub train: bool,
+    /// More lines of the broker's properties, over ours.
+    #[serde(skip)]
+    pub properties: Vec<String>,
+    /// More arguments of `kafka-storage format`.
+    #[serde(skip)]
+    pub format: Vec<String>,
     /// Listeners for clients that come through a proxy. Only tests have some.
     #[serde(skip)]
     pub behind: Vec<Behind>,
@@ -68,6 +74,8 @@ impl Default for Kafka {
             flush_each_write: false,
             train: false,
             behind: Vec::new(),
+            properties: Vec::new(),
+            format: Vec::new(),
         }
     }
 }
@@ -106,7 +114,8 @@ impl Kafka {
     fn write_properties(&self, site: &Site) -> Result<PathBuf> {
         let [port, controller_port] = site.ports[..] else { return Err(ports_missing()) };
         let flush = if self.flush_each_write { "log.flush.interval.messages=1\n" } else { "" };
-        let properties = include_str!("kafka/server.properties")
+        let more = self.properties.join("\n");
+        let properties = format!("{}{more}\n", include_str!("kafka/server.properties"))
             .replace("{port}", &port.to_string())
             .replace("{controller_port}", &controller_port.to_string())
             .replace("{listeners}", &self.listeners(|behind| behind.port))
@@ -167,7 +176,7 @@ impl Kind for Kafka {
         let mut format = self.java(programs, site, Signal::SIGKILL)?;
         format.env(FILLS, &site.mark);
         format.args(["-cp", &programs.class_path, "kafka.tools.StorageTool", "format"]);
-        format.args(["-t", &cluster_id()?, "-c"]).arg(properties);
+        format.args(["-t", &cluster_id()?, "-c"]).arg(properties).args(&self.format);
         program::run("kafka.tools.StorageTool", java::ADVICE, &mut format).await?;
         Ok(())
     }

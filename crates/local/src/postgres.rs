@@ -46,6 +46,9 @@ pub struct Postgres {
     /// Whether a commit is on the disk when it is acknowledged. Only tests may do without.
     #[serde(skip)]
     pub durable: bool,
+    /// More settings, `name=value`, over ours.
+    #[serde(skip)]
+    pub settings: Vec<String>,
 }
 
 impl Default for Postgres {
@@ -58,6 +61,7 @@ impl Default for Postgres {
             max_replication: 16,
             max_slot_wal_keep_mb: 16 * 1024,
             durable: true,
+            settings: Vec::new(),
         }
     }
 }
@@ -68,7 +72,7 @@ impl Postgres {
         Server::launch(self, folder, cache, keep).await
     }
 
-    fn settings(&self, site: &Site) -> Vec<String> {
+    fn own_settings(&self, site: &Site) -> Vec<String> {
         let on_disk = if self.durable { "on" } else { "off" };
         vec![
             format!("listen_addresses={HOST}"),
@@ -138,7 +142,7 @@ impl Kind for Postgres {
     fn command(&self, bin: &PathBuf, site: &Site, parent_death: Signal) -> Result<Command> {
         let mut command = site.account.command(&bin.join("postgres"), parent_death);
         command.arg("-D").arg(&site.data);
-        for setting in self.settings(site) {
+        for setting in self.own_settings(site).iter().chain(&self.settings) {
             command.arg("-c").arg(setting);
         }
         Ok(command)

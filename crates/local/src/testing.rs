@@ -14,6 +14,7 @@
 //! The shared servers do without durability, for speed. For tests that kill a server there are
 //! private ones ([`private_postgres`] and its like), durable and with their port kept over a new start.
 
+mod certificates;
 mod console;
 mod private;
 mod proxy;
@@ -24,16 +25,20 @@ use std::fmt::Display;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
-pub use self::private::{
-    Private, private_kafka, private_kafka_behind, private_mariadb, private_mariadb_with, private_mysql,
-    private_mysql_with, private_postgres,
+pub use self::{
+    certificates::{Authority, Signed},
+    private::{
+        Private, private_kafka, private_kafka_behind, private_kafka_with, private_mariadb,
+        private_mariadb_with, private_mysql, private_mysql_with, private_postgres, private_postgres_with,
+    },
+    proxy::{Link, Proxy, Side},
 };
-pub use self::proxy::{Link, Proxy, Side};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::kafka::Kafka;
 use crate::mariadb::MariaDb;
 use crate::mysql::MySql;
+use crate::ports;
 use crate::postgres::Postgres;
 use crate::random;
 use crate::server::{Address, Keep, Kind, Login, Server};
@@ -124,6 +129,11 @@ fn databases() -> Vec<String> {
 #[expect(clippy::panic, reason = "a test without its server has failed")]
 fn or_fail<T, E: Display>(result: std::result::Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("the test server cannot be used: {error}"))
+}
+
+/// A port that is free now, for a listener that a test adds to a server.
+pub fn free_port() -> u16 {
+    or_fail(ports::find_free(&[]))
 }
 
 fn unique_name() -> String {

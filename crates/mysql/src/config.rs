@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use mysql_async::{ClientIdentity, SslOpts};
 use secrecy::SecretString;
 use serde::Deserialize;
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{
+    Error, Result, Tls,
+    tls::{Files, Mode},
+};
 
 /// Rows in one statement: MySQL peaks here and slows down beyond 1000; MariaDB gains little above.
 pub const DEFAULT_ROWS_PER_STATEMENT: usize = 500;
@@ -36,6 +40,9 @@ pub struct Config {
     pub password: SecretString,
     /// Database that holds the replica tables and our own (`tidemart_…`).
     pub database: String,
+    /// Whether and how connections are encrypted. `verify-ca` is not offered: the client library always checks names.
+    #[serde(default)]
+    pub tls: Tls,
     /// Rows in one statement.
     #[serde(default = "default_rows_per_statement")]
     pub rows_per_statement: usize,
@@ -71,6 +78,7 @@ impl Config {
             user: user.into(),
             password: password.into(),
             database: database.into(),
+            tls: Tls::default(),
             rows_per_statement: DEFAULT_ROWS_PER_STATEMENT,
             transaction_bytes: DEFAULT_TRANSACTION_BYTES,
             lock_wait_timeout_s: DEFAULT_LOCK_WAIT_TIMEOUT_S,
@@ -89,6 +97,13 @@ impl Config {
         if let Some((field, _)) = texts.iter().find(|(_, text)| text.is_empty()) {
             return Err(Error::fatal(format!("mysql.{field} is empty")));
         }
+        self.tls.validate("mysql")?;
+        if self.tls.mode == Mode::VerifyCa {
+            return Err(Error::fatal(
+                "mysql.tls.mode = verify-ca is not offered for MySQL: use verify-full, with a name of the server's \
+                 certificate as mysql.host",
+            ));
+        }
         within("rows_per_statement", self.rows_per_statement, 1, 10_000)?;
         within("transaction_bytes", self.transaction_bytes, 1 << 10, 64 << 20)?;
         within("lock_wait_timeout_s", self.lock_wait_timeout_s as usize, 1, 5)?;
@@ -101,6 +116,26 @@ impl Config {
     #[must_use]
     pub fn address(&self) -> String {
         format!("{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
+
+    /// The driver's settings for TLS; `None` where nothing is encrypted.
+    pub(crate) fn ssl_options(&self) -> Result<Option<SslOpts>> {
+        if !self.tls.is_on() {
+            return Ok(None);
+        }
+        let files = Files::read(&self.tls, "mysql")?;
+        let identity = files
+            .identity
+            .map(|own| ClientIdentity::new(own.certificate.into_bytes().into(), own.key.into_bytes().into()));
+        let anyone = files.roots.is_none();
+        Ok(Some(
+            SslOpts::default()
+                .with_client_identity(identity)
+                .with_root_certs(files.roots.map(|pem| pem.into_bytes().into()).into_iter().collect())
+                // Without authorities of ours its own list is not used either, but it must not be empty.
+                .with_disable_built_in_roots(!anyone)
+                .with_danger_accept_invalid_certs(anyone),
+        ))
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {

@@ -46,7 +46,7 @@ pub async fn open(config: &Config) -> Result<(Conn, Server)> {
 }
 
 pub(crate) async fn open_with(config: &Config, database: Option<&str>) -> Result<(Conn, Server)> {
-    let options = options(config, database);
+    let options = options(config, database)?;
     let connecting = async {
         let mut conn = Conn::new(options).await.map_err(|error| fault::connecting(config, error))?;
         let server = recognise(&mut conn).await?;
@@ -60,8 +60,8 @@ pub(crate) async fn open_with(config: &Config, database: Option<&str>) -> Result
         .map_err(|_| Error::transient(format!("no answer from {}", config.address())))?
 }
 
-fn options(config: &Config, database: Option<&str>) -> OptsBuilder {
-    OptsBuilder::default()
+fn options(config: &Config, database: Option<&str>) -> Result<OptsBuilder> {
+    let options = OptsBuilder::default()
         .ip_or_hostname(&config.host)
         .tcp_port(config.port)
         .user(Some(&config.user))
@@ -71,6 +71,8 @@ fn options(config: &Config, database: Option<&str>) -> OptsBuilder {
         .prefer_socket(false)
         .tcp_nodelay(true)
         .stmt_cache_size(0)
+        .ssl_opts(config.ssl_options()?);
+    Ok(options)
 }
 
 /// Finds out product and version; refuses what is not tested.

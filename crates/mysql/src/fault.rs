@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use mysql_async::{Error as Driver, ServerError};
+use mysql_async::{DriverError, Error as Driver, ServerError};
 use tidemart_change::TableSchema;
-use tidemart_pipeline::Error;
+use tidemart_pipeline::{Error, tls::explain};
 
 use crate::{config::Config, dialect::quote_identifier};
 
@@ -136,16 +136,17 @@ pub(crate) fn querying(error: Driver) -> Error {
 /// An error while a session is made.
 pub(crate) fn connecting(config: &Config, error: Driver) -> Error {
     let address = config.address();
-    let Driver::Server(server) = error else {
-        return Error::transient(format!(
-            "cannot reach {address}; check mysql.host and mysql.port and that the server runs there"
-        ))
-        .because(error);
+    let server = match error {
+        Driver::Server(server) => server,
+        Driver::Driver(DriverError::NoClientSslFlagFromServer) => return offers_no_tls(config),
+        other => return unreachable(config, other),
     };
     match server.code {
-        1045 | 1698 => {
-            Error::fatal(format!("{address} refuses user or password; check mysql.user and mysql.password"))
-        }
+        1045 | 1698 => refused_login(config),
+        // ER_SECURE_TRANSPORT_REQUIRED; MariaDB's number for it.
+        3159 | 4057 => Error::fatal(format!(
+            "{address} takes no connection without TLS (require_secure_transport): set mysql.tls.mode to verify-full"
+        )),
         1044 | 1049 => missing_database(config),
         1820 | 1862 => Error::fatal(format!("the password of {address} has expired; set a new one")),
         _ => match class(server.code) {
@@ -153,6 +154,37 @@ pub(crate) fn connecting(config: &Config, error: Driver) -> Error {
             _ => Error::transient(format!("{address}: {}", told(&server))),
         },
     }
+}
+
+fn unreachable(config: &Config, error: Driver) -> Error {
+    let address = config.address();
+    match explain(&error, &config.tls, "mysql", &address) {
+        Some(flaw) => Error::fatal(flaw),
+        None => Error::transient(format!(
+            "cannot reach {address}; check mysql.host and mysql.port and that the server runs there"
+        ))
+        .because(error),
+    }
+}
+
+fn offers_no_tls(config: &Config) -> Error {
+    Error::fatal(format!(
+        "{} offers no TLS, which mysql.tls.mode = {} demands: give it a certificate (ssl_cert, ssl_key), or set \
+         mysql.tls.mode to disable where the network is trusted",
+        config.address(),
+        config.tls.mode.name()
+    ))
+}
+
+/// Also where the password is right: an account with REQUIRE SSL is refused like one with a wrong password.
+fn refused_login(config: &Config) -> Error {
+    let address = config.address();
+    let tls = if config.tls.is_on() {
+        ""
+    } else {
+        "; an account with REQUIRE SSL needs mysql.tls.mode = verify-full"
+    };
+    Error::fatal(format!("{address} refuses user or password; check mysql.user and mysql.password{tls}"))
 }
 
 fn missing_database(config: &Config) -> Error {

@@ -19,4 +19,6 @@ mod refused;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod zombie;

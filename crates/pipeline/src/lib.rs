@@ -10,6 +10,7 @@ pub mod error;
 pub mod failpoint;
 pub mod retry;
 pub mod run;
+pub mod tls;
 
 #[cfg(any(test, feature = "doubles"))]
 pub mod doubles;
@@ -17,3 +18,4 @@ pub mod doubles;
 pub use error::{Error, Kind, Result};
 pub use retry::Backoff;
 pub use run::{Destination, Next, Source, run};
+pub use tls::Tls;

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tidemart_pipeline::{Error, Kind, Result};
-use tokio_postgres::{Client, NoTls};
+use tidemart_pipeline::{
+    Error, Kind, Result,
+    tls::{self, Mode},
+};
+use tokio_postgres::{Client, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
 use crate::{
@@ -43,14 +47,24 @@ pub(crate) const SETTINGS: [(&str, &str); 12] = [
 /// Opens a session; its connection is served by a task that ends with the client.
 ///
 /// # Errors
-/// Transient when the server cannot be reached or is starting; fatal for a wrong password, a missing database.
+/// Transient when the server cannot be reached or is starting; fatal for a wrong password, a missing database, a
+/// server that does not prove who it is.
 pub async fn connect(config: &Config) -> Result<Client> {
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, postgres_config(config).connect(NoTls)).await;
-    let (client, connection) = match connected {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Err(refusal(config, error)),
-        Err(_) => return Err(unreachable(config)),
+    let connecting = async {
+        match tls::client_config(&config.tls, "postgres")? {
+            Some(tls) => open(config, MakeRustlsConnect::new((*tls).clone())).await,
+            None => open(config, NoTls).await,
+        }
     };
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(unreachable(config)))
+}
+
+async fn open<T>(config: &Config, tls: T) -> Result<Client>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+{
+    let connected = postgres_config(config).connect(tls).await;
+    let (client, connection) = connected.map_err(|error| refusal(config, error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             debug!(%error, "a connection to Postgres ended");
@@ -61,18 +75,55 @@ pub async fn connect(config: &Config) -> Result<Client> {
 
 /// The error of a server that does not answer.
 pub(crate) fn unreachable(config: &Config) -> Error {
-    let Config { host, port, .. } = config;
     Error::transient(format!(
-        "cannot reach Postgres at {host}:{port} (postgres.host, postgres.port): is it running?"
+        "cannot reach {} (postgres.host, postgres.port): is it running?",
+        config.server()
     ))
 }
 
 fn refusal(config: &Config, error: tokio_postgres::Error) -> Error {
+    if let Some(flaw) = of_encryption(config, &error) {
+        return Error::fatal(flaw);
+    }
     match error.code().map(|code| kind_of(code.code())) {
         None if is_of_login(&error) => of_kind(Kind::Fatal, login_failed(config)).because(error),
         None => unreachable(config).because(error),
         Some(kind) => of_kind(kind, login_failed(config)).because(error),
     }
+}
+
+/// What is wrong about encryption, where that is why the connection failed.
+fn of_encryption(config: &Config, error: &tokio_postgres::Error) -> Option<String> {
+    if let Some(error) = error.as_db_error() {
+        return demands_tls(config, error.code().code(), error.message());
+    }
+    // The library tells this kind only by its text.
+    let text = tidemart_pipeline::error::chain(error);
+    if text.contains("server does not support TLS") {
+        return Some(offers_no_tls(config));
+    }
+    tls::explain(error, &config.tls, "postgres", &config.server())
+}
+
+/// A server that takes us only with encryption says so by the end of its message (`hba.c`).
+pub(crate) fn demands_tls(config: &Config, code: &str, message: &str) -> Option<String> {
+    (code == "28000" && message.ends_with("no encryption")).then(|| {
+        format!(
+            "{} takes the user {} only with TLS, or not at all (pg_hba.conf): set postgres.tls.mode to verify-full",
+            config.server(),
+            config.user
+        )
+    })
+}
+
+/// The error of a server without TLS that should have it.
+pub(crate) fn offers_no_tls(config: &Config) -> String {
+    format!(
+        "{} offers no TLS, which postgres.tls.mode = {} demands: set ssl = on there with a certificate, or set \
+         postgres.tls.mode to disable where the network is trusted",
+        config.server(),
+        config.tls.mode.name()
+    )
 }
 
 /// Whether the client itself could not go on: a missing password, a server that cannot prove itself. The library
@@ -84,14 +135,16 @@ fn is_of_login(error: &tokio_postgres::Error) -> bool {
 
 /// What a refused login says.
 pub(crate) fn login_failed(config: &Config) -> String {
-    let Config { user, database, host, port, .. } = config;
-    format!("Postgres at {host}:{port} refuses the user {user} for the database {database}")
+    let Config { user, database, .. } = config;
+    format!("{} refuses the user {user} for the database {database}", config.server())
 }
 
 fn postgres_config(config: &Config) -> tokio_postgres::Config {
     let options: Vec<_> = SETTINGS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
     let mut postgres = tokio_postgres::Config::new();
+    let encryption = if config.tls.mode == Mode::Disable { SslMode::Disable } else { SslMode::Require };
     postgres
+        .ssl_mode(encryption)
         .host(&config.host)
         .port(config.port)
         .user(&config.user)

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{Error, Result, Tls};
 
 /// Longest name of a slot, a publication or any other identifier of Postgres (`NAMEDATALEN` - 1).
 const MAX_NAME: usize = 63;
@@ -11,8 +11,7 @@ const MAX_NAME: usize = 63;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Name or address of the server, or the folder of its Unix socket. The connection is not encrypted: TLS is not
-    /// offered by this version.
+    /// Name or address of the server, or the folder of its Unix socket.
     pub host: String,
     /// Port, also part of the Unix socket's name.
     pub port: u16,
@@ -22,6 +21,8 @@ pub struct Config {
     pub password: SecretString,
     /// The database that is captured.
     pub database: String,
+    /// Whether and how connections are encrypted.
+    pub tls: Tls,
     /// The replication slot: lower-case letters, digits and underscores. It also names the capture.
     pub slot: String,
     /// The publication, which this capture owns.
@@ -40,6 +41,7 @@ impl Default for Config {
             user: "postgres".to_owned(),
             password: SecretString::default(),
             database: "postgres".to_owned(),
+            tls: Tls::default(),
             slot: "tidemart".to_owned(),
             publication: "tidemart".to_owned(),
             tables: Tables::default(),
@@ -159,8 +161,16 @@ impl Config {
         let slot =
             !self.slot.is_empty() && self.slot.len() <= MAX_NAME && self.slot.bytes().all(is_slot_byte);
         require(slot, "slot", "must be 1 to 63 lower-case letters, digits and underscores")?;
+        self.tls.validate("postgres")?;
+        let socket = self.host.starts_with('/') && self.tls.is_on();
+        require(!socket, "tls.mode", "must be disable where postgres.host is the folder of a Unix socket")?;
         self.tables.validate()?;
         self.limits.validate()
+    }
+
+    /// The server in messages.
+    pub(crate) fn server(&self) -> String {
+        format!("Postgres at {}:{}", self.host, self.port)
     }
 }
 
@@ -228,6 +238,11 @@ mod tests {
         assert!(refused(|config| config.slot = "A-b".to_owned()).starts_with("postgres.slot "));
         assert!(refused(|config| config.tables.include.clear()).starts_with("postgres.tables.include "));
         assert!(refused(|config| config.tables.exclude.push("users".to_owned())).contains("\"users\""));
+        let socket = refused(|config| {
+            config.host = "/run".to_owned();
+            config.tls.mode = tidemart_pipeline::tls::Mode::Require;
+        });
+        assert!(socket.starts_with("postgres.tls.mode "), "{socket}");
         assert!(refused(|config| config.limits.batch_rows = 0).starts_with("postgres.limits.batch_rows "));
         assert!(refused(|config| config.limits.coalesce_ms = 11).contains("between 0 and 10"));
         assert!(refused(|config| config.limits.queue_bytes = 1).starts_with("postgres.limits.queue_bytes "));

@@ -27,4 +27,6 @@ mod support;
 #[cfg(test)]
 mod tables;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod visibility;

@@ -42,6 +42,11 @@ impl Fixture {
             ..Config::default()
         };
         config.limits.heartbeat_ms = 20;
+        Self::with(config, statements).await
+    }
+
+    /// Any database, in which these statements are run.
+    pub(crate) async fn with(config: Config, statements: &str) -> Self {
         let client = tidemart_postgres::connect(&config).await.unwrap();
         let fixture = Self { config, client };
         fixture.execute("SET search_path = public").await;

@@ -32,6 +32,7 @@ fn connection() -> anyhow::Result<Connection> {
         user: var("PGUSER").context("PGUSER is not set")?,
         password: var("PGPASSWORD").unwrap_or_default().into(),
         database: var("PGDATABASE").context("PGDATABASE is not set")?,
+        tls: None,
     })
 }
 

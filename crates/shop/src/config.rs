@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +187,8 @@ pub struct Connection {
     pub password: SecretString,
     /// Database name.
     pub database: String,
+    /// How connections are encrypted; `None`: they are not.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 #[cfg(test)]

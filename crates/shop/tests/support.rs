@@ -48,6 +48,7 @@ impl Shop {
             user: database.user.clone(),
             password: database.password.clone().into(),
             database: database.database.clone(),
+            tls: None,
         };
         Self { sql: connect(database).await, pg }
     }

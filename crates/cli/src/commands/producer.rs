@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use tidemart_pipeline::tls::client_config;
 use tidemart_shop::{
     Connection, Timestamp,
     writer::{LiveStats, Outcome, Progress, fill, run_live},
@@ -101,7 +102,7 @@ pub fn tell(begun: Instant) -> impl Fn(Progress) + Send + Sync {
 /// The shop writes where the capture reads.
 ///
 /// # Errors
-/// No `[postgres]`.
+/// No `[postgres]`, or files for TLS that cannot be used.
 pub fn connection(config: &Config) -> anyhow::Result<Connection> {
     let postgres = config.postgres()?;
     Ok(Connection {
@@ -110,5 +111,6 @@ pub fn connection(config: &Config) -> anyhow::Result<Connection> {
         user: postgres.user.clone(),
         password: postgres.password.clone(),
         database: postgres.database.clone(),
+        tls: client_config(&postgres.tls, "postgres")?,
     })
 }

@@ -21,6 +21,17 @@ pub struct Private<S> {
     launch: Launch,
 }
 
+/// A private Postgres with more settings, `name=value`.
+pub async fn private_postgres_with(settings: Vec<String>) -> Private<PostgresServer> {
+    start(Postgres { max_connections: 300, max_replication: 100, settings, ..Postgres::default() }).await
+}
+
+/// A private Kafka with more properties, in which `{port}` and `{controller_port}` are replaced, and arguments of
+/// `kafka-storage format`.
+pub async fn private_kafka_with(properties: Vec<String>, format: Vec<String>) -> Private<KafkaServer> {
+    start(Kafka { properties, format, ..Kafka::default() }).await
+}
+
 /// A private Postgres.
 pub async fn private_postgres() -> Private<PostgresServer> {
     start(Postgres { max_connections: 300, max_replication: 100, ..Postgres::default() }).await

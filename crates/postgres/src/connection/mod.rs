@@ -8,11 +8,12 @@ mod pulse;
 mod queue;
 mod reader;
 mod socket;
+mod transport;
 mod wire;
 
 use bytes::{Bytes, BytesMut};
 use tidemart_change::Lsn;
-use tidemart_pipeline::{Kind, Result as PipelineResult};
+use tidemart_pipeline::{Error as PipelineError, Kind, Result as PipelineResult, tls};
 use tokio::time::timeout;
 
 pub(crate) use self::{
@@ -22,7 +23,7 @@ pub(crate) use self::{
 };
 use self::{reader::Walsender, socket::Socket};
 use crate::{
-    client::{CONNECT_TIMEOUT, login_failed, unreachable},
+    client::{CONNECT_TIMEOUT, demands_tls, login_failed, unreachable},
     config::Config,
     error::{kind_of, of_kind},
 };
@@ -45,6 +46,9 @@ pub(crate) enum Error {
     /// The password does not prove itself, or the server does not.
     #[error("authentication failed")]
     Proof(#[source] std::io::Error),
+    /// The two ends do not agree on encryption; what to do.
+    #[error("{0}")]
+    Encryption(String),
     /// Bytes that make no sense.
     #[error("Postgres sent {0}")]
     Protocol(String),
@@ -56,9 +60,11 @@ impl Error {
         match self {
             Self::Io(_) => Kind::Transient,
             Self::Server { code, .. } => kind_of(code),
-            Self::Publication(_) | Self::Authentication(_) | Self::Proof(_) | Self::Protocol(_) => {
-                Kind::Fatal
-            }
+            Self::Publication(_)
+            | Self::Authentication(_)
+            | Self::Proof(_)
+            | Self::Encryption(_)
+            | Self::Protocol(_) => Kind::Fatal,
         }
     }
 
@@ -87,14 +93,15 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(config: &Config) -> PipelineResult<Self> {
-        let socket = match timeout(CONNECT_TIMEOUT, Socket::connect(config)).await {
+        let tls = tls::client_config(&config.tls, "postgres")?;
+        let socket = match timeout(CONNECT_TIMEOUT, Socket::connect(config, tls)).await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(unreachable(config).because(error)),
+            Ok(Err(error @ Error::Io(_))) => return Err(unreachable(config).because(error)),
+            Ok(Err(error)) => return Err(of_kind(error.kind(), error.to_string())),
             Err(_) => return Err(unreachable(config)),
         };
-        let refused = |error: Error| of_kind(error.kind(), login_failed(config)).because(error);
         match timeout(CONNECT_TIMEOUT, Self::login(socket, config)).await {
-            Ok(logged_in) => logged_in.map_err(refused),
+            Ok(logged_in) => logged_in.map_err(|error| refused(config, error)),
             Err(_) => Err(unreachable(config)),
         }
     }
@@ -142,4 +149,13 @@ impl Connection {
     async fn flush(&mut self) -> Result<()> {
         Ok(self.socket.write(&self.write.split()).await?)
     }
+}
+
+fn refused(config: &Config, error: Error) -> PipelineError {
+    if let Error::Server { code, message } = &error
+        && let Some(flaw) = demands_tls(config, code, message)
+    {
+        return PipelineError::fatal(flaw);
+    }
+    of_kind(error.kind(), login_failed(config)).because(error)
 }

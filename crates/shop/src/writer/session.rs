@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Socket, config::SslMode, tls::MakeTlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::Connection;
 use crate::error::{Doing, Result};
@@ -12,7 +13,9 @@ const OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c search_path=public -c
 
 /// Opens a connection; it is driven by a task of its own and closes when the client is dropped.
 pub(super) async fn connect(pg: &Connection, application: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::Config::new()
+    let mut config = tokio_postgres::Config::new();
+    config
+        .ssl_mode(if pg.tls.is_some() { SslMode::Require } else { SslMode::Disable })
         .host(&pg.host)
         .port(pg.port)
         .user(&pg.user)
@@ -22,10 +25,18 @@ pub(super) async fn connect(pg: &Connection, application: &str) -> Result<Client
         .options(OPTIONS)
         .connect_timeout(Duration::from_secs(10))
         .keepalives_idle(Duration::from_secs(10))
-        .tcp_user_timeout(Duration::from_secs(30))
-        .connect(NoTls)
-        .await
-        .doing("connecting")?;
+        .tcp_user_timeout(Duration::from_secs(30));
+    match &pg.tls {
+        Some(tls) => open(&config, MakeRustlsConnect::new((**tls).clone())).await,
+        None => open(&config, NoTls).await,
+    }
+}
+
+async fn open<T>(config: &tokio_postgres::Config, tls: T) -> Result<Client>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+{
+    let (client, connection) = config.connect(tls).await.doing("connecting")?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %error, "connection to postgres ended");

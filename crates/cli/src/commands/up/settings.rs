@@ -90,6 +90,7 @@ pub(super) fn connection(servers: &Servers) -> anyhow::Result<Connection> {
         user: (*user).to_owned(),
         password: password.clone(),
         database: NAME.to_owned(),
+        tls: None,
     })
 }
 
