@@ -31,6 +31,19 @@ pub struct Config {
     /// The marts.
     #[serde(default)]
     pub marts: Marts,
+    /// All of it as it was written.
+    #[serde(skip)]
+    written: Written,
+}
+
+/// Settings that are not printed.
+#[derive(Default)]
+struct Written(Table);
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// The consumer's section.
@@ -87,9 +100,16 @@ impl Config {
 
     fn of_table(table: Table) -> anyhow::Result<Self> {
         check_passwords(&table)?;
-        let config: Self = table.try_into()?;
+        let mut config: Self = table.clone().try_into()?;
         config.validate()?;
+        config.written = Written(table);
         Ok(config)
+    }
+
+    /// All settings as they were written, with what the environment adds; secrets are among them.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.written.0
     }
 
     fn validate(&self) -> anyhow::Result<()> {

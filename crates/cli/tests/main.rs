@@ -3,6 +3,8 @@
 #![expect(unreachable_pub, reason = "in a binary, pub says what a module offers to the others")]
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod bad_input;

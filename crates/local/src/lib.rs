@@ -47,5 +47,6 @@ pub use log::bound as bound_log;
 pub use mariadb::MariaDb;
 pub use mysql::MySql;
 pub use postgres::{ADMIN as POSTGRES_ADMIN, OWNER, Postgres, create_database};
+pub use random::hex as random_hex;
 pub use role::{KeptRole, Role, RoleState};
 pub use server::{Address, HOST, Keep, Login, Server, State};

@@ -7,8 +7,11 @@ use std::path::Path;
 
 use crate::error::{Result, at};
 
-/// Lower-case hexadecimal digits, two for each of the `bytes`.
-pub(crate) fn hex<const BYTES: usize>() -> Result<String> {
+/// Random lower-case hexadecimal digits, two for each of the `BYTES`, as passwords are made of.
+///
+/// # Errors
+/// Where there is no `/dev/urandom`.
+pub fn hex<const BYTES: usize>() -> Result<String> {
     let mut text = String::with_capacity(2 * BYTES);
     for byte in bytes::<BYTES>()? {
         // Writing to a String cannot fail.

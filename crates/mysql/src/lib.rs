@@ -6,6 +6,7 @@
 //!
 //! Other crates that read or write the target database do so through [`connect`] and the modules here.
 
+pub mod accounts;
 pub mod apply;
 pub mod checkpoints;
 pub mod config;

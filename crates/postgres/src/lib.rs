@@ -10,6 +10,7 @@
 //!                                               └────── snapshot task ─┘
 //! ```
 
+pub mod accounts;
 pub mod catalog;
 pub mod client;
 pub mod config;
