@@ -70,6 +70,17 @@ pub enum ColumnType {
     Jsonb,
     /// An enum with its labels in order.
     Enum(Vec<String>),
+    /// `oid`: a number of 32 bits without sign.
+    Oid,
+    /// `bit(n)`: digits 0 and 1.
+    Bit(u32),
+    /// `bit varying`, with its length where the column states one: digits 0 and 1.
+    VarBit(Option<u32>),
+    /// A type whose values are everywhere the text that Postgres prints, by its name there: `inet`, `int4range`, ….
+    Plain(String),
+    /// An array of any number of dimensions, by the type of its elements, which is no array and, for enums, `Text`:
+    /// `{1,NULL}`.
+    Array(Box<ColumnType>),
 }
 
 /// Precision and scale of a `numeric(p, s)`; Postgres 15 allows a negative scale and one above the precision.

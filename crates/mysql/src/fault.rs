@@ -241,6 +241,10 @@ fn meaning(code: u16) -> &'static str {
         1048 => "NULL is not allowed",
         1054 | 1072 | 1091 | 1136 | 1146 | 1364 => "unknown table or column",
         1062 => "another row has this value in a unique index",
+        1118 => {
+            "more text columns than a page of InnoDB has room for (MySQL: 197 of 40 bytes or more; where innodb_strict_mode \
+             is OFF, rows with short values pass); drop columns from the source, or exclude the table"
+        }
         1153 => "larger than max_allowed_packet",
         1264 | 1690 => "out of range",
         1265 | 1406 => "too long",

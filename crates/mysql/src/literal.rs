@@ -2,7 +2,7 @@
 //!
 //! Everything that is not quoted is checked letter by letter, so no record can carry SQL.
 
-use tidemart_change::ColumnType;
+use tidemart_change::{ColumnType, envelope::ArrayCodec};
 
 use crate::dialect::write_string;
 
@@ -19,6 +19,7 @@ pub(crate) enum Literal {
     Time,
     Timestamp,
     TimestampTz,
+    Array(ArrayCodec),
 }
 
 /// Why a value has no equal in MySQL. Says nothing of the value itself.
@@ -30,7 +31,9 @@ impl Literal {
     pub(crate) fn of(column_type: &ColumnType) -> Self {
         match column_type {
             ColumnType::Boolean => Self::Boolean,
-            ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt => Self::Integer,
+            ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt | ColumnType::Oid => {
+                Self::Integer
+            }
             ColumnType::Real | ColumnType::Double => Self::Float,
             ColumnType::Numeric(Some(_)) => Self::Decimal,
             ColumnType::Bytea => Self::Bytes,
@@ -45,7 +48,11 @@ impl Literal {
             | ColumnType::Uuid
             | ColumnType::Json
             | ColumnType::Jsonb
-            | ColumnType::Enum(_) => Self::Text,
+            | ColumnType::Enum(_)
+            | ColumnType::Bit(_)
+            | ColumnType::VarBit(_)
+            | ColumnType::Plain(_) => Self::Text,
+            ColumnType::Array(element) => Self::Array(ArrayCodec::readable(element)),
         }
     }
 
@@ -54,23 +61,46 @@ impl Literal {
         match self {
             Self::Text => write_string(out, text),
             Self::Integer => out.extend_from_slice(checked(text, integer, "not an integer")?),
-            Self::Decimal => out.extend_from_slice(checked(text, decimal, "NaN or no number at all")?),
+            Self::Decimal => out.extend_from_slice(checked(text, decimal, NOT_FINITE)?),
             Self::Boolean => out.push(boolean(text)?),
             Self::Float => write_float(out, text)?,
             Self::Bytes => write_bytes(out, text)?,
-            Self::Date => write_quoted(out, checked(text, date, DATE)?),
+            Self::Date => write_quoted(out, moment(text, text, date)?),
             Self::Time => write_quoted(out, checked(text, time, "not a time of day")?),
-            Self::Timestamp => write_quoted(out, checked(text, timestamp, DATE)?),
+            Self::Timestamp => write_quoted(out, moment(text, text, timestamp)?),
             Self::TimestampTz => {
-                let utc = text.strip_suffix(b"+00").ok_or(Unfit("infinite, or not a moment in UTC"))?;
-                write_quoted(out, checked(utc, timestamp, DATE)?);
+                let utc = text.strip_suffix(b"+00").unwrap_or_default();
+                write_quoted(out, moment(text, utc, timestamp)?);
             }
+            Self::Array(codec) => write_array(out, codec, text)?,
         }
         Ok(())
     }
 }
 
-const DATE: &str = "a date that is infinite or outside the years 1 to 9999 has no equal";
+const NOT_FINITE: &str = "NaN and infinity have no equal in MySQL";
+
+/// The part of a date or timestamp that MySQL takes, if it is of this shape.
+fn moment<'a>(text: &[u8], part: &'a [u8], is: fn(&[u8]) -> bool) -> Result<&'a [u8], Unfit> {
+    match text {
+        _ if is(part) => Ok(part),
+        b"infinity" | b"-infinity" => Err(Unfit("an infinite date has no equal in MySQL")),
+        _ if text.ends_with(b" BC") => Err(Unfit("a year before Christ has no equal in MySQL")),
+        _ if text.iter().position(|byte| *byte == b'-') > Some(4) => {
+            Err(Unfit("a year after 9999 has no equal in MySQL"))
+        }
+        _ => Err(Unfit("not a date, or not in UTC")),
+    }
+}
+
+fn write_array(out: &mut Vec<u8>, codec: ArrayCodec, text: &[u8]) -> Result<(), Unfit> {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    if !codec.encode(text, &mut json) {
+        return Err(Unfit("not an array of the column's type"));
+    }
+    write_string(out, &json);
+    Ok(())
+}
 
 fn checked<'a>(text: &'a [u8], is: fn(&[u8]) -> bool, reason: &'static str) -> Result<&'a [u8], Unfit> {
     if is(text) { Ok(text) } else { Err(Unfit(reason)) }
@@ -98,7 +128,7 @@ fn write_float(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Unfit> {
     };
     let exponent = exponent.strip_prefix(b"+").unwrap_or(exponent);
     if !decimal(mantissa) || !integer(exponent) {
-        return Err(Unfit("NaN and infinity have no equal"));
+        return Err(Unfit(NOT_FINITE));
     }
     out.extend_from_slice(mantissa);
     out.push(b'e');
@@ -179,8 +209,33 @@ mod tests {
             (Literal::Time, "24:00:00", "'24:00:00'"),
             (Literal::Timestamp, "9999-12-31 23:59:59.999999", "'9999-12-31 23:59:59.999999'"),
             (Literal::TimestampTz, "2024-02-29 12:00:00.5+00", "'2024-02-29 12:00:00.5'"),
+            (
+                Literal::of(&ColumnType::Array(Box::new(ColumnType::Text))),
+                r#"{"it's \"",NULL}"#,
+                r#"'["it\'s \\"",null]'"#,
+            ),
         ] {
             assert_eq!(written(literal, text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_has_no_equal() {
+        for (literal, text, words) in [
+            (Literal::Date, "infinity", "infinite"),
+            (Literal::Timestamp, "-infinity", "infinite"),
+            (Literal::TimestampTz, "infinity", "infinite"),
+            (Literal::Date, "0044-03-15 BC", "before Christ"),
+            (Literal::TimestampTz, "0044-03-15 12:00:00+00 BC", "before Christ"),
+            (Literal::Date, "10000-01-01", "after 9999"),
+            (Literal::TimestampTz, "294276-12-31 23:59:59.999999+00", "after 9999"),
+            (Literal::Decimal, "Infinity", "infinity"),
+            (Literal::Decimal, "NaN", "NaN"),
+            (Literal::Float, "NaN", "NaN"),
+            (Literal::of(&ColumnType::Array(Box::new(ColumnType::Integer))), "{a}", "not an array"),
+        ] {
+            let reason = literal.write(&mut Vec::new(), text.as_bytes()).unwrap_err().to_string();
+            assert!(reason.contains(words), "{text}: {reason}");
         }
     }
 

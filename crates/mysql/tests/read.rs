@@ -24,7 +24,7 @@ const RANDOM: usize = 300;
 
 /// How the walsender prints.
 const SETTINGS: &str = "SET DateStyle = 'ISO'; SET TimeZone = 'UTC'; SET bytea_output = 'hex'; \
-     SET extra_float_digits = 1; SET IntervalStyle = 'postgres'";
+     SET extra_float_digits = 1; SET IntervalStyle = 'iso_8601'";
 
 struct Case {
     postgres: &'static str,

@@ -274,3 +274,93 @@ async fn a_held_partition_goes_on_when_the_reason_is_gone() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn values_without_an_equal_are_refused_with_their_column_and_reason() {
+    use ColumnType::{Date, Double, Numeric, Real, Timestamp, TimestampTz};
+    let numeric = Numeric(Some(NumericShape { precision: 10, scale: 2 }));
+    let cases = [
+        (Date, "infinity", "infinite"),
+        (Date, "0044-03-15 BC", "before Christ"),
+        (Date, "10000-01-01", "after 9999"),
+        (Timestamp(6), "-infinity", "infinite"),
+        (Timestamp(6), "0001-12-31 23:59:59 BC", "before Christ"),
+        (Timestamp(6), "294276-12-31 23:59:59.999999", "after 9999"),
+        (TimestampTz(6), "infinity", "infinite"),
+        (TimestampTz(6), "0001-12-31 23:59:59+00 BC", "before Christ"),
+        (TimestampTz(6), "10000-01-01 00:00:00+00", "after 9999"),
+        (numeric.clone(), "NaN", "NaN and infinity"),
+        (numeric, "-Infinity", "NaN and infinity"),
+        (Real, "Infinity", "NaN and infinity"),
+        (Double, "NaN", "NaN and infinity"),
+    ];
+    on_both(async |target| {
+        for (column_type, value, reason) in &cases {
+            let t = schema("public.t", &[("id", ColumnType::Integer), ("v", column_type.clone())], &["id"]);
+            let feed = Feed::complete(&t, 0).create(&["1", value]);
+            check_held(&target, &feed, &["column public.t.v: ", reason, "sequence 3"]).await;
+            assert!(target.rows("SELECT id FROM t").await.is_empty());
+            target.execute("DROP TABLE t").await;
+        }
+    })
+    .await;
+}
+
+/// A table of 300 columns besides its key.
+fn wide(column_type: impl Fn(usize) -> ColumnType) -> Arc<TableSchema> {
+    let names: Vec<_> = (0..300).map(|at| format!("c{at}")).collect();
+    let columns = names.iter().enumerate().map(|(at, name)| (name.as_str(), column_type(at)));
+    let columns: Vec<_> = [("id", ColumnType::Integer)].into_iter().chain(columns).collect();
+    schema("public.wide", &columns, &["id"])
+}
+
+/// A row of this table with texts of this length.
+fn filled<'a>(schema: &TableSchema, id: &'a str, text: &'a str) -> Vec<&'a str> {
+    let value = |column: &Column| if column.column_type == ColumnType::Integer { id } else { text };
+    schema.columns.iter().map(value).collect()
+}
+
+#[tokio::test]
+async fn three_hundred_columns_have_room_whatever_is_in_them() {
+    let mixed = wide(|at| if at % 2 == 0 { ColumnType::Varchar(63) } else { ColumnType::Integer });
+    let short = wide(|at| if at % 2 == 0 { ColumnType::Varchar(9) } else { ColumnType::Integer });
+    on_both(async |target| {
+        for (schema, lengths) in [(&mixed, [1, 20, 21, 40, 41, 63].as_slice()), (&short, &[9])] {
+            let mut feed = Feed::complete(schema, 0);
+            let texts: Vec<_> = lengths.iter().map(|length| "ä".repeat(*length)).collect();
+            for (id, text) in texts.iter().enumerate() {
+                feed = feed.create(&filled(schema, &id.to_string(), text));
+            }
+            apply(&mut target.applier(), &[&feed]).await;
+            assert_eq!(target.held(&feed.partition).await, "");
+            assert_eq!(target.rows("SELECT c298 FROM wide").await.len(), lengths.len());
+            target
+                .execute("DROP TABLE wide; DELETE FROM tidemart_tables; DELETE FROM tidemart_checkpoints")
+                .await;
+        }
+    })
+    .await;
+}
+
+/// MySQL takes no such table, MariaDB no such row.
+#[tokio::test]
+async fn more_texts_than_a_page_has_room_for_are_refused_with_the_reason() {
+    let texts = wide(|_| ColumnType::Varchar(63));
+    on_both(async |target| {
+        let feed = Feed::complete(&texts, 0).create(&filled(&texts, "1", "short"));
+        let mariadb = target.collation().await.contains("nopad");
+        if mariadb {
+            let feed = feed.create(&filled(&texts, "2", &"x".repeat(30)));
+            check_held(&target, &feed, &["public.wide", "page of InnoDB", "sequence 4"]).await;
+            assert_eq!(target.rows("SELECT id FROM wide").await, [["1"]]);
+        } else {
+            check_held(
+                &target,
+                &feed,
+                &["public.wide", "page of InnoDB", "innodb_strict_mode", "sequence 1"],
+            )
+            .await;
+        }
+    })
+    .await;
+}

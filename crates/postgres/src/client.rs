@@ -31,7 +31,7 @@ pub(crate) const APPLICATION_NAME: &str = "tidemart";
 /// A warning is an error in the stream: since version 18 it is how Postgres tells of a missing publication.
 pub(crate) const SETTINGS: [(&str, &str); 12] = [
     ("DateStyle", "ISO"),
-    ("IntervalStyle", "postgres"),
+    ("IntervalStyle", "iso_8601"),
     ("TimeZone", "UTC"),
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),

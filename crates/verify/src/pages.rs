@@ -156,7 +156,13 @@ fn index_has_order(table: &CatalogTable) -> bool {
     let by_value = |column: &Column| {
         !matches!(
             column.column_type,
-            ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Char(_) | ColumnType::Enum(_)
+            ColumnType::Text
+                | ColumnType::Varchar(_)
+                | ColumnType::Char(_)
+                | ColumnType::Enum(_)
+                | ColumnType::Bit(_)
+                | ColumnType::VarBit(_)
+                | ColumnType::Plain(_)
         )
     };
     table.index_order == table.schema.key && table.schema.key_columns().all(by_value)
@@ -170,6 +176,10 @@ fn order(column: &Column) -> String {
         ColumnType::Enum(_) => format!("{name}::text COLLATE \"C\""),
         // With its blanks, as it is printed: a cast would take them away.
         ColumnType::Char(length) => format!("rpad({name}::text, {length}) COLLATE \"C\""),
+        // As they are printed: a cast to text prints some of them otherwise.
+        ColumnType::Bit(_) | ColumnType::VarBit(_) | ColumnType::Plain(_) => {
+            format!("format('%s', {name}) COLLATE \"C\"")
+        }
         _ => name,
     }
 }
@@ -195,6 +205,7 @@ mod tests {
         assert!(!index_has_order(&table(ColumnType::Uuid, &[2, 1])));
         assert!(!index_has_order(&table(ColumnType::Text, &[1, 2])));
         assert!(!index_has_order(&table(ColumnType::Char(3), &[1, 2])));
+        assert!(!index_has_order(&table(ColumnType::Plain("inet".to_owned()), &[1, 2])));
     }
 
     #[test]

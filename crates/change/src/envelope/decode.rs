@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{EnvelopeError, Form, bytea, is_integer, is_special_float, temporal};
+use super::{EnvelopeError, coding::Coding, form};
 use crate::{
     Op, Row, RowBuilder, TableSchema, Value,
     json::{
@@ -37,7 +37,7 @@ pub struct Decoder {
 struct Column {
     /// The name as the encoder writes it, without quotes.
     raw_name: Vec<u8>,
-    form: Form,
+    coding: Coding,
 }
 
 /// Where the parts of an envelope stand in its text.
@@ -56,7 +56,7 @@ impl Decoder {
         let columns = schema.columns.iter().map(|column| {
             let mut quoted = Vec::new();
             write::text(&mut quoted, &column.name);
-            Column { raw_name: quoted[1..quoted.len() - 1].to_vec(), form: Form::of(&column.column_type) }
+            Column { raw_name: quoted[1..quoted.len() - 1].to_vec(), coding: Coding::of(&column.column_type) }
         });
         Self { columns: columns.collect(), cells: Vec::new(), schema }
     }
@@ -125,7 +125,7 @@ impl Decoder {
                 let reason = format!("a column that version {} does not have", self.schema.version);
                 return Err(EnvelopeError::envelope(&self.schema, reason));
             };
-            let value = scanner.scalar();
+            let value = scanner.value();
             self.cells[index] = Some(value.map_err(|_| self.unexpected(index))?);
             (first, expected) = (false, index + 1);
         }
@@ -152,7 +152,7 @@ impl Decoder {
                 Some(Scalar::Null) => builder.push(Value::Null),
                 Some(scalar) => {
                     let mut valid = false;
-                    builder.push_with(|out| valid = append(column.form, scalar, text, out));
+                    builder.push_with(|out| valid = column.coding.decode(scalar, text, out));
                     if !valid {
                         return Err(self.unexpected(index));
                     }
@@ -163,7 +163,7 @@ impl Decoder {
     }
 
     fn unexpected(&self, index: usize) -> EnvelopeError {
-        let expected = self.columns.get(index).map_or("a value", |column| column.form.expected());
+        let expected = self.columns.get(index).map_or("a value", |column| column.coding.expected());
         EnvelopeError::column(&self.schema, index, format!("not {expected}"))
     }
 }
@@ -208,14 +208,10 @@ fn source_time(text: &[u8]) -> scan::Result<Option<i64>> {
         first = false;
         let value = scanner.skip()?;
         if &text[key.range] == b"ts_ms" {
-            time = integer(&text[value]);
+            time = form::integer(&text[value]);
         }
     }
     Ok(time)
-}
-
-fn integer(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// The same string as the encoder would have written it.
@@ -224,52 +220,4 @@ fn canonical(raw: &[u8]) -> Option<Vec<u8>> {
     let mut quoted = Vec::new();
     let valid = scan::unescape(&mut plain, raw) && write::string(&mut quoted, &plain);
     valid.then(|| quoted[1..quoted.len() - 1].to_vec())
-}
-
-/// Appends the text of Postgres for a value; `false` when it is not of the form.
-fn append(form: Form, scalar: &Scalar, text: &[u8], out: &mut Vec<u8>) -> bool {
-    match (form, scalar) {
-        (Form::Text, Scalar::String(string)) => append_string(string, text, out),
-        (Form::Boolean, Scalar::True) => verbatim(b"t", out),
-        (Form::Boolean, Scalar::False) => verbatim(b"f", out),
-        (_, Scalar::Number(range)) => append_number(form, &text[range.clone()], out),
-        (_, Scalar::String(string)) if !string.escaped => append_word(form, &text[string.range.clone()], out),
-        (_, Scalar::String(string)) => {
-            let mut plain = Vec::new();
-            scan::unescape(&mut plain, &text[string.range.clone()]) && append_word(form, &plain, out)
-        }
-        _ => false,
-    }
-}
-
-fn append_number(form: Form, number: &[u8], out: &mut Vec<u8>) -> bool {
-    match form {
-        Form::Float => verbatim(number, out),
-        Form::Integer => is_integer(number) && verbatim(number, out),
-        Form::Date => integer(number).is_some_and(|days| temporal::decode_date(days, out)),
-        Form::Time => integer(number).is_some_and(|micros| temporal::decode_time(micros, out)),
-        Form::Timestamp => integer(number).is_some_and(|micros| temporal::decode_timestamp(micros, out)),
-        Form::Text | Form::Boolean | Form::Bytea | Form::TimestampTz => false,
-    }
-}
-
-/// Appends a value that stands in a string though its type is no text.
-fn append_word(form: Form, word: &[u8], out: &mut Vec<u8>) -> bool {
-    match form {
-        Form::Float => is_special_float(word) && verbatim(word, out),
-        Form::Bytea => bytea::decode(word, out),
-        Form::Timestamp => temporal::decode_timestamp_text(word, out),
-        Form::TimestampTz => temporal::decode_timestamptz(word, out),
-        Form::Text | Form::Boolean | Form::Integer | Form::Date | Form::Time => false,
-    }
-}
-
-fn append_string(string: &RawString, text: &[u8], out: &mut Vec<u8>) -> bool {
-    let raw = &text[string.range.clone()];
-    if string.escaped { scan::unescape(out, raw) } else { verbatim(raw, out) }
-}
-
-fn verbatim(text: &[u8], out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(text);
-    true
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{EnvelopeError, Form, bytea, is_integer, is_special_float, temporal};
-use crate::{Change, Op, Row, TableSchema, Value, json::scan, json::write};
+use super::{EnvelopeError, coding::Coding};
+use crate::{Change, Op, Row, TableSchema, Value, json::write};
 
 /// Writes the keys and envelopes of one table at one version of its schema.
 ///
@@ -19,7 +19,7 @@ pub struct Encoder {
 struct Column {
     /// `"name":`
     name: Vec<u8>,
-    form: Form,
+    coding: Coding,
 }
 
 /// The pieces of `source` between the values that change.
@@ -42,7 +42,7 @@ impl Encoder {
             let mut name = Vec::new();
             write::text(&mut name, &column.name);
             name.push(b':');
-            Column { name, form: Form::of(&column.column_type) }
+            Column { name, coding: Coding::of(&column.column_type) }
         });
         Self { columns: columns.collect(), source: Source::new(&schema, prefix, database), schema }
     }
@@ -130,9 +130,9 @@ impl Encoder {
         };
         out.extend_from_slice(&column.name);
         match value {
-            Value::Text(text) if append(column.form, text, out) => Ok(()),
+            Value::Text(text) if column.coding.encode(text, out) => Ok(()),
             Value::Text(_) => {
-                Err(EnvelopeError::column(&self.schema, index, format!("not {}", column.form.expected())))
+                Err(EnvelopeError::column(&self.schema, index, format!("not {}", column.coding.expected())))
             }
             Value::Null | Value::Absent => {
                 out.extend_from_slice(b"null");
@@ -140,39 +140,6 @@ impl Encoder {
             }
         }
     }
-}
-
-/// Appends one value; `false` when its text is not of the form.
-fn append(form: Form, text: &[u8], out: &mut Vec<u8>) -> bool {
-    match form {
-        Form::Text => write::string(out, text),
-        Form::Integer => is_integer(text) && verbatim(text, out),
-        Form::Float => float(text, out),
-        Form::Boolean => match text {
-            b"t" => verbatim(b"true", out),
-            b"f" => verbatim(b"false", out),
-            _ => false,
-        },
-        Form::Bytea => bytea::encode(text, out),
-        Form::Date => temporal::encode_date(text, out),
-        Form::Time => temporal::encode_time(text, out),
-        Form::Timestamp => temporal::encode_timestamp(text, out),
-        Form::TimestampTz => temporal::encode_timestamptz(text, out),
-    }
-}
-
-fn verbatim(text: &[u8], out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(text);
-    true
-}
-
-fn float(text: &[u8], out: &mut Vec<u8>) -> bool {
-    if is_special_float(text) {
-        return write::string(out, text);
-    }
-    let mut scanner = scan::Scanner::new(text);
-    matches!(scanner.scalar(), Ok(scan::Scalar::Number(range)) if range == (0..text.len()))
-        && verbatim(text, out)
 }
 
 impl Source {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::{Change, Column, Lsn, Op, Row, RowBuilder, Value, schema::NumericShape};
+use crate::{Change, Column, ColumnType, Lsn, Op, Row, RowBuilder, Value, schema::NumericShape};
 
 fn schema(types: &[ColumnType]) -> Arc<TableSchema> {
     let columns = types.iter().enumerate().map(|(index, column_type)| Column {
@@ -116,6 +116,39 @@ fn texts_and_bytes() {
     let escaped = br#"{"after":{"\u0063\u0030":1,"c1":"3q\u0032\/"},"source":{"ts_ms":1},"op":"c"}"#;
     let decoded = Decoder::new(schema(&[ColumnType::Integer, ColumnType::Bytea])).value(escaped).unwrap();
     assert_eq!(decoded.row, row([Value::Text(b"1"), Value::Text(b"\\xdeadbf")]));
+}
+
+#[test]
+fn arrays_and_plain_texts() {
+    let array = |element| ColumnType::Array(Box::new(element));
+    check(
+        array(ColumnType::Text),
+        &[("{}", json!([])), ("{{a,NULL},{\"\",\"b c\"}}", json!([["a", null], ["", "b c"]]))],
+    );
+    check(
+        array(ColumnType::Date),
+        &[("{1970-01-02}", json!([1])), ("[2:2]={1970-01-02}", json!("[2:2]={1970-01-02}"))],
+    );
+    check(array(ColumnType::Bytea), &[("{\"\\\\xdeadbe\"}", json!(["3q2+"]))]);
+    check_refused(array(ColumnType::Integer), &["", "{1", "{a}", "[1]"]);
+    check_unreadable(array(ColumnType::Integer), &["1", "[\"1\"]", "[1,]", "\"{1}\"", "{}", "[{}]"]);
+    let plain = |name: &str| ColumnType::Plain(name.to_owned());
+    check(plain("interval"), &[("P1Y2M3DT4H5M6.78S", json!("P1Y2M3DT4H5M6.78S")), ("PT0S", json!("PT0S"))]);
+    check(plain("char"), &[("a", json!("a")), ("", json!("")), ("\\200", json!("\\200"))]);
+    check(ColumnType::Oid, &[("4294967295", json!(u32::MAX))]);
+    check(ColumnType::VarBit(None), &[("", json!("")), ("0101", json!("0101"))]);
+    check_unreadable(ColumnType::Bit(1), &["1", "true"]);
+}
+
+/// Before version 16 Postgres sends the byte itself, which is no UTF-8.
+#[test]
+fn bytes_of_the_type_char_print_alike_in_every_version() {
+    let schema = schema(&[ColumnType::Integer, ColumnType::Plain("char".to_owned())]);
+    let before =
+        encode(&change(&schema, Op::Create, row([Value::Text(b"1"), Value::Text(&[0x80])]))).unwrap();
+    let after =
+        encode(&change(&schema, Op::Create, row([Value::Text(b"1"), Value::Text(b"\\200")]))).unwrap();
+    assert_eq!(before, after);
 }
 
 #[test]
@@ -336,6 +369,18 @@ fn typed() -> impl Strategy<Value = (ColumnType, String)> {
         time().prop_map(|time| (ColumnType::Time(6), time)),
         (date(), time()).prop_map(|((d, b), t)| (ColumnType::Timestamp(6), format!("{d} {t}{}", bc(b)))),
         (date(), time()).prop_map(|((d, b), t)| (ColumnType::TimestampTz(6), format!("{d} {t}+00{}", bc(b)))),
+        proptest::collection::vec(any::<Option<i64>>(), 0..20).prop_map(|values| {
+            let texts = values.iter().map(|value| value.map_or("NULL".to_owned(), |value| value.to_string()));
+            let text = format!("{{{}}}", texts.collect::<Vec<_>>().join(","));
+            (ColumnType::Array(Box::new(ColumnType::BigInt)), text)
+        }),
+        proptest::collection::vec(any::<String>(), 1..9).prop_map(|values| {
+            let quote = |value: &String| {
+                format!("\"x {}\"", value.replace('\0', "").replace('\\', "\\\\").replace('"', "\\\""))
+            };
+            let text = values.iter().map(quote).collect::<Vec<_>>().join(",");
+            (ColumnType::Array(Box::new(ColumnType::Text)), format!("{{{text}}}"))
+        }),
     ]
 }
 

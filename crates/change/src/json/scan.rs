@@ -20,7 +20,7 @@ pub(crate) struct RawString {
     pub(crate) escaped: bool,
 }
 
-/// A value that is neither an object nor an array.
+/// A value that is no object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scalar {
     Null,
@@ -28,6 +28,8 @@ pub(crate) enum Scalar {
     False,
     Number(Range<usize>),
     String(RawString),
+    /// With its brackets; what is in it was only stepped over.
+    Array(Range<usize>),
 }
 
 pub(crate) struct Scanner<'a> {
@@ -59,6 +61,14 @@ impl<'a> Scanner<'a> {
         let key = self.string()?;
         self.expect(b':')?;
         Ok(Some(key))
+    }
+
+    /// A value that is no object.
+    pub(crate) fn value(&mut self) -> Result<Scalar> {
+        match self.next_byte() {
+            Some(b'[') => Ok(Scalar::Array(self.skip()?)),
+            _ => self.scalar(),
+        }
     }
 
     /// A value that is no object and no array.
@@ -107,6 +117,17 @@ impl<'a> Scanner<'a> {
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.blanks();
         if self.at == self.text.len() { Ok(()) } else { Err(self.malformed()) }
+    }
+
+    /// The first byte behind the blanks, which stays.
+    pub(crate) fn next_byte(&mut self) -> Option<u8> {
+        self.blanks();
+        self.peek()
+    }
+
+    /// Takes the byte that [`Scanner::next_byte`] saw.
+    pub(crate) fn step(&mut self) {
+        self.at += 1;
     }
 
     fn peek(&self) -> Option<u8> {

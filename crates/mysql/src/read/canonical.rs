@@ -1,27 +1,38 @@
 //! What MySQL prints for a value, as Postgres prints it.
 
 use mysql_async::Value as Found;
-use tidemart_change::{ColumnType, Row, RowBuilder, TableSchema, Value};
+use tidemart_change::{ColumnType, Row, RowBuilder, TableSchema, Value, envelope::ArrayCodec};
 
 use super::float;
 
-/// A row of Postgres with its floating-point numbers printed as [`TableReader`](super::TableReader) prints them;
-/// everything else is the same on both sides anyway.
+/// A row of Postgres with its floating-point numbers printed as [`TableReader`](super::TableReader) prints them, and
+/// bytes of the type `"char"` as Postgres prints them since version 16; everything else is the same on both sides anyway.
 #[must_use]
 pub fn canonical(schema: &TableSchema, row: Row) -> Row {
-    if !schema.columns.iter().any(|column| float::is_float(&column.column_type)) {
+    if !schema
+        .columns
+        .iter()
+        .any(|column| is_byte(&column.column_type) || float::is_float(&column.column_type))
+    {
         return row;
     }
     let mut builder = RowBuilder::with_capacity(row.len(), row.size());
     for (index, value) in row.iter().enumerate() {
-        match (value, schema.columns.get(index)) {
-            (Value::Text(text), Some(column)) if float::is_float(&column.column_type) => {
-                builder.push_with(|out| float::write(out, &column.column_type, text));
+        match (value, schema.columns.get(index).map(|column| &column.column_type)) {
+            (Value::Text(text), Some(column_type)) if float::is_float(column_type) => {
+                builder.push_with(|out| float::write(out, column_type, text));
+            }
+            (Value::Text([byte]), Some(column_type)) if *byte > 0x7F && is_byte(column_type) => {
+                builder.push_with(|out| out.extend_from_slice(format!("\\{byte:03o}").as_bytes()));
             }
             _ => builder.push(value),
         }
     }
     builder.finish()
+}
+
+fn is_byte(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::Plain(name) if name == "char")
 }
 
 /// A row of the replica, its columns in the order of the schema.
@@ -55,6 +66,7 @@ fn write(out: &mut Vec<u8>, column_type: &ColumnType, text: &[u8]) {
             out.extend_from_slice(without_zeros(text));
             out.extend_from_slice(b"+00");
         }
+        ColumnType::Array(element) => write_array(out, element, text),
         ColumnType::SmallInt
         | ColumnType::Integer
         | ColumnType::BigInt
@@ -66,7 +78,11 @@ fn write(out: &mut Vec<u8>, column_type: &ColumnType, text: &[u8]) {
         | ColumnType::Uuid
         | ColumnType::Json
         | ColumnType::Jsonb
-        | ColumnType::Enum(_) => out.extend_from_slice(text),
+        | ColumnType::Enum(_)
+        | ColumnType::Oid
+        | ColumnType::Bit(_)
+        | ColumnType::VarBit(_)
+        | ColumnType::Plain(_) => out.extend_from_slice(text),
     }
 }
 
@@ -75,6 +91,14 @@ fn boolean(text: &[u8]) -> &[u8] {
         b"1" => b"t",
         b"0" => b"f",
         other => other,
+    }
+}
+
+fn write_array(out: &mut Vec<u8>, element: &ColumnType, json: &[u8]) {
+    let start = out.len();
+    if std::str::from_utf8(json).is_err() || !ArrayCodec::readable(element).decode(json, out) {
+        out.truncate(start);
+        out.extend_from_slice(json);
     }
 }
 
@@ -108,6 +132,8 @@ mod tests {
             (ColumnType::TimestampTz(6), "2024-02-29 10:00:00.000001", "2024-02-29 10:00:00.000001+00"),
             (ColumnType::Bytea, "a\u{7f}", "\\x617f"),
             (ColumnType::Double, "1e20", "1e+20"),
+            (ColumnType::Array(Box::new(ColumnType::Text)), r#"["a b",null]"#, r#"{"a b",NULL}"#),
+            (ColumnType::Array(Box::new(ColumnType::Text)), "somebody else's", "somebody else's"),
         ] {
             let mut out = Vec::new();
             write(&mut out, &column_type, text.as_bytes());

@@ -111,9 +111,11 @@ pub(super) fn compare(schema: &TableSchema, a: &[String], b: &[String]) -> Order
 
 fn compare_texts(column_type: &ColumnType, a: &str, b: &str) -> Ordering {
     match column_type {
-        ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt | ColumnType::Numeric(_) => {
-            compare_numbers(a, b)
-        }
+        ColumnType::SmallInt
+        | ColumnType::Integer
+        | ColumnType::BigInt
+        | ColumnType::Oid
+        | ColumnType::Numeric(_) => compare_numbers(a, b),
         // f < t, years of four digits, hexadecimal digits: for these the order of texts is that of values, and a
         // fraction without its zeros at the end ends before one that goes on. Of moments in UTC the text before `+00`
         // counts.

@@ -111,7 +111,8 @@ impl TableReader {
     }
 
     /// The order of keys: integers, numbers, booleans, dates and times by value; texts, enums and uuids by their bytes in UTF-8
-    /// (Postgres: `COLLATE "C"`, an enum cast to text); bytes by value.
+    /// (Postgres: `COLLATE "C"`, an enum cast to text), likewise whatever travels as text (`format('%s', …)`); bytes by
+    /// value.
     #[must_use]
     pub fn compare(&self, a: &[String], b: &[String]) -> Ordering {
         key::compare(&self.replica.schema, a, b)

@@ -110,6 +110,8 @@ struct Relation {
     kind: u8,
     persistence: u8,
     identity: u8,
+    /// Of the server, such as 180006.
+    version: i32,
     estimated_rows: u64,
     row_bytes: u64,
     /// Attribute numbers of the key in the index's order; empty without a key.
@@ -126,6 +128,7 @@ impl Relation {
             kind: letter("kind")?,
             persistence: letter("persistence")?,
             identity: letter("identity")?,
+            version: row.try_get("version")?,
             estimated_rows: count("estimated_rows")?,
             row_bytes: count("row_bytes")?,
             key: row.try_get("key")?,
@@ -144,7 +147,12 @@ struct Attribute {
     type_oid: u32,
     type_modifier: i32,
     type_name: String,
+    /// `pg_type.typtype` of its type; of an array, of the elements' type.
+    type_kind: u8,
+    /// `pg_type.typname`, likewise; empty for types that are not Postgres' own.
+    type_base: String,
     nullable: bool,
+    generated: bool,
     deterministic: bool,
 }
 
@@ -156,7 +164,10 @@ impl Attribute {
             type_oid: row.try_get("type_oid")?,
             type_modifier: row.try_get("type_modifier")?,
             type_name: row.try_get("type_name")?,
+            type_kind: row.try_get::<_, i8>("type_kind")?.cast_unsigned(),
+            type_base: row.try_get("type_base")?,
             nullable: row.try_get("nullable")?,
+            generated: row.try_get("generated")?,
             deterministic: row.try_get("deterministic")?,
         })
     }
@@ -221,21 +232,26 @@ async fn judge(client: &Client, found: &[(Relation, bool)]) -> PipelineResult<Ca
     Ok(catalog)
 }
 
-/// The table, or the reason why it cannot be captured.
+/// The table, or all reasons why it cannot be captured.
 fn table(relation: &Relation, attributes: &[Attribute], types: &Types) -> Result<CatalogTable, String> {
     refusal::of_relation(relation)?;
-    let mut columns = Vec::with_capacity(attributes.len());
-    for attribute in attributes {
-        let column_type = types
-            .resolve(attribute.type_oid, attribute.type_modifier)
-            .ok_or_else(|| refusal::of_type(&attribute.name, &attribute.type_name))?;
-        columns.push(Column { name: attribute.name.clone(), column_type, nullable: attribute.nullable });
-    }
-    let index_order = key_order(relation, attributes)?;
-    for index in &index_order {
-        let (column, attribute) = (&columns[usize::from(*index)], &attributes[usize::from(*index)]);
-        refusal::of_key_column(column, attribute)?;
-    }
+    let (sent, generated): (Vec<_>, Vec<_>) = attributes.iter().partition(|attribute| !attribute.generated);
+    let index_order = key_order(relation, &sent).ok_or_else(|| refusal::of_key(relation, &generated));
+    let columns = columns(&sent, types);
+    let problems = [
+        columns.as_ref().err().map(|unsupported| refusal::of_types(unsupported)),
+        index_order.as_ref().err().cloned(),
+        refusal::of_names(&sent),
+        refusal::of_full_identity(relation, &generated),
+        match (&columns, &index_order) {
+            (Ok(columns), Ok(order)) => refusal::of_key_columns(columns, &sent, order),
+            _ => None,
+        },
+    ];
+    let problems: Vec<_> = problems.into_iter().flatten().collect();
+    let (Ok(columns), Ok(index_order), true) = (columns, index_order, problems.is_empty()) else {
+        return Err(problems.join(", and "));
+    };
     let mut key = index_order.clone();
     key.sort_unstable();
     Ok(CatalogTable {
@@ -245,21 +261,37 @@ fn table(relation: &Relation, attributes: &[Attribute], types: &Types) -> Result
         estimated_rows: relation.estimated_rows,
         row_bytes: relation.row_bytes,
         full_identity: relation.identity == b'f',
-        fingerprint: fingerprint(attributes),
+        fingerprint: fingerprint(&sent),
     })
 }
 
-fn key_order(relation: &Relation, attributes: &[Attribute]) -> Result<Vec<u16>, String> {
+/// The columns, or those whose types are not supported.
+fn columns<'a>(attributes: &[&'a Attribute], types: &Types) -> Result<Vec<Column>, Vec<&'a Attribute>> {
+    let (mut columns, mut unsupported) = (Vec::with_capacity(attributes.len()), Vec::new());
+    for attribute in attributes {
+        let Attribute { name, nullable, .. } = attribute;
+        match types.resolve(attribute.type_oid, attribute.type_modifier) {
+            Some(column_type) => {
+                columns.push(Column { name: name.clone(), column_type, nullable: *nullable });
+            }
+            None => unsupported.push(*attribute),
+        }
+    }
+    if unsupported.is_empty() { Ok(columns) } else { Err(unsupported) }
+}
+
+/// The key's columns in the index's order; `None` where there is no key, or a part of it is not sent.
+fn key_order(relation: &Relation, attributes: &[&Attribute]) -> Option<Vec<u16>> {
     let index_of = |number: &i16| {
         let index = attributes.iter().position(|attribute| attribute.number == *number)?;
         u16::try_from(index).ok()
     };
     let order: Option<Vec<_>> = relation.key.iter().map(index_of).collect();
-    order.filter(|order| !order.is_empty()).ok_or_else(|| refusal::of_key(relation))
+    order.filter(|order| !order.is_empty())
 }
 
 /// The same text as `snapshot/begin.sql` makes inside a chunk's transaction.
-fn fingerprint(attributes: &[Attribute]) -> String {
+fn fingerprint(attributes: &[&Attribute]) -> String {
     let columns = attributes.iter().map(|column| {
         let Attribute { name, type_oid, type_modifier, .. } = column;
         format!("{name} {type_oid} {type_modifier}")
