@@ -12,3 +12,5 @@ mod obstacles;
 mod progress;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod types;
