@@ -7,22 +7,24 @@ use std::{
 };
 
 use mysql_async::prelude::Queryable;
-use tidemart_change::{ApplyBatch, Checkpoint, PartitionBatch, Record, TableSchema, TopicPartition};
+use tidemart_change::{ApplyBatch, Checkpoint, Record, TableName, TableSchema, TopicPartition};
 use tidemart_pipeline::{Destination, Error, Result};
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use crate::{
     checkpoints,
     config::Config,
+    cut::{Part, Stop, Turn, chunks, is_truncate},
     fault::{self, Fault, Refusal},
-    lane::{Attempts, Lane, Verdict, after, judge, snapshot_done_after},
+    known::Known,
+    lane::{Attempts, Lane, snapshot_done_after},
     marks::MarkRule,
+    place::Place,
     pulse::answered,
     reduce::{Collector, TableChanges},
-    replica::Replica,
     session::{LONG_ANSWER, Session},
     statement::{Packet, Step},
-    tables,
+    tables::{self, Follow},
     written::Written,
 };
 
@@ -30,6 +32,8 @@ use crate::{
 const PACKET_FRAME: usize = 1024;
 /// A packet has room for rows of this part of its size: SQL is longer than rows in memory, and marks repeat them.
 const ROWS_OF_PACKET: usize = 4;
+/// So often a transaction is tried at once when other lanes change its tables meanwhile.
+const STALE_ATTEMPTS: usize = 5;
 
 /// Applies batches over one connection; a process runs several, one for each member of the consumer group.
 ///
@@ -42,26 +46,12 @@ pub struct Applier {
     rules: Arc<[MarkRule]>,
     session: Option<Session>,
     lanes: BTreeMap<TopicPartition, Lane>,
-    replicas: Vec<Arc<Replica>>,
+    known: Known,
     packet: Packet,
     written: Written,
     /// The server's max_allowed_packet, once it is known.
     max_allowed_packet: usize,
     attempts: Attempts,
-}
-
-/// Consecutive records of one partition that are next in turn.
-#[derive(Clone, Copy, Debug)]
-struct Part<'a> {
-    partition: &'a TopicPartition,
-    records: &'a [Record],
-}
-
-/// A partition that is to be held before this record.
-struct Stop<'a> {
-    partition: &'a TopicPartition,
-    record: &'a Record,
-    refusal: Refusal,
 }
 
 impl Applier {
@@ -79,7 +69,7 @@ impl Applier {
             rules,
             session: None,
             lanes: BTreeMap::new(),
-            replicas: Vec::new(),
+            known: Known::default(),
             packet,
             written: Written::default(),
             max_allowed_packet: usize::MAX,
@@ -103,29 +93,37 @@ impl Applier {
         Ok(session)
     }
 
-    /// Finds out which records are next in turn, and makes the tables that they need.
-    async fn plan<'a>(&mut self, batch: &'a ApplyBatch) -> Result<(Vec<Part<'a>>, Vec<Stop<'a>>)> {
-        let (mut parts, mut stops) = (Vec::with_capacity(batch.parts.len()), Vec::new());
+    fn is_free(&self, partition: &TopicPartition) -> bool {
+        self.lanes.get(partition).is_some_and(|lane| lane.retry_at.is_none())
+    }
+
+    /// Finds out which records are next in turn.
+    fn turns<'a>(&self, batch: &'a ApplyBatch) -> Result<Vec<Turn<'a>>> {
+        let mut turns = Vec::with_capacity(batch.parts.len());
         for part in &batch.parts {
             let lane = self.lanes.get(&part.partition).ok_or_else(|| unknown(&part.partition))?;
-            if lane.retry_at.is_some() {
-                continue;
-            }
-            let (records, mut stop) = in_turn(lane.checkpoint, part);
-            let records = match self.ensure_tables(records).await? {
-                Some((position, refusal)) => {
-                    let record = &records[position];
-                    stop = Some(Stop { partition: &part.partition, record, refusal });
-                    &records[..position]
-                }
-                None => records,
-            };
-            stops.extend(stop);
-            if !records.is_empty() {
-                parts.push(Part { partition: &part.partition, records });
+            if lane.retry_at.is_none() {
+                turns.push(Turn::new(lane, part));
             }
         }
-        Ok((parts, stops))
+        Ok(turns)
+    }
+
+    /// Makes the tables that records need; says which partition is to be held before which record because its table is
+    /// refused.
+    async fn prepare<'a>(&mut self, parts: Vec<Part<'a>>) -> Result<(Vec<Part<'a>>, Vec<Stop<'a>>)> {
+        let mut prepared = Vec::with_capacity(parts.len());
+        let mut stops = Vec::new();
+        for Part { partition, mut records } in parts {
+            if let Some((position, refusal)) = self.ensure_tables(records).await? {
+                stops.push(Stop { partition, record: &records[position], refusal });
+                records = &records[..position];
+            }
+            if !records.is_empty() {
+                prepared.push(Part { partition, records });
+            }
+        }
+        Ok((prepared, stops))
     }
 
     /// Makes what is missing; else the position of the first record whose table is refused.
@@ -135,7 +133,7 @@ impl Applier {
             if last.is_some_and(|last| Arc::ptr_eq(last, &record.schema)) {
                 continue;
             }
-            if let Some(refusal) = self.ensure_table(&record.schema).await? {
+            if let Some(refusal) = self.ensure_table(record).await? {
                 return Ok(Some((position, refusal)));
             }
             last = Some(&record.schema);
@@ -143,17 +141,23 @@ impl Applier {
         Ok(None)
     }
 
-    async fn ensure_table(&mut self, schema: &Arc<TableSchema>) -> Result<Option<Refusal>> {
-        if find(&self.replicas, schema).is_some() {
+    async fn ensure_table(&mut self, record: &Record) -> Result<Option<Refusal>> {
+        let (found, follow) = if is_truncate(record) {
+            (self.known.of(&record.schema.table), Follow::Nothing)
+        } else {
+            (self.known.find(&record.schema), Follow::Shape)
+        };
+        if found.is_some() {
             return Ok(None);
         }
+        let shape = (&record.schema, record.stamp.epoch.generation);
         let mut session = self.session().await?;
         let id = session.conn.id();
-        let ensuring = tables::ensure(&mut session.conn, &session.server, schema, &self.rules);
+        let ensuring = tables::ensure(&mut session.conn, &session.server, shape, follow, &self.rules);
         let ensured = answered(&self.config, id, 0, LONG_ANSWER, ensuring).await;
         match ensured.map_err(Fault::Stop).and_then(|ensured| ensured) {
             Ok(replica) => {
-                self.replicas.push(Arc::new(replica));
+                self.known.put(replica);
                 self.session = Some(session);
                 Ok(None)
             }
@@ -161,24 +165,56 @@ impl Applier {
                 self.session = Some(session);
                 Ok(Some(refusal))
             }
-            Err(Fault::Stop(error)) => {
+            Err(fault) => {
                 session.close().await;
-                Err(error)
+                Err(fault.into_error())
             }
         }
+    }
+
+    /// Rows of several partitions, in transactions of bounded size.
+    async fn write_rows(&mut self, parts: Vec<Part<'_>>) -> Result<()> {
+        let (parts, stops) = self.prepare(parts).await?;
+        let limit = self.config.transaction_bytes.min(self.max_allowed_packet / ROWS_OF_PACKET);
+        for mut chunk in chunks(parts, limit) {
+            chunk.retain(|part| self.is_free(part.partition));
+            if !chunk.is_empty() {
+                self.apply_or_isolate(&chunk).await?;
+            }
+        }
+        self.hold_all(stops).await
+    }
+
+    /// Empties a table, if no other partition's lane was here before.
+    async fn write_truncate(&mut self, part: Part<'_>) -> Result<()> {
+        if !self.is_free(part.partition) {
+            return Ok(());
+        }
+        let (parts, stops) = self.prepare(vec![part]).await?;
+        if !parts.is_empty() {
+            self.apply_or_isolate(&parts).await?;
+        }
+        self.hold_all(stops).await
+    }
+
+    async fn hold_all(&mut self, stops: Vec<Stop<'_>>) -> Result<()> {
+        for stop in stops {
+            self.hold(stop).await?;
+        }
+        Ok(())
     }
 
     /// Applies parts together; where their data is refused, each alone.
     async fn apply_or_isolate(&mut self, parts: &[Part<'_>]) -> Result<()> {
         match self.apply(parts).await {
             Ok(()) => Ok(()),
-            Err(Fault::Stop(error)) => Err(self.forget_tables(error)),
             Err(Fault::Rows(_)) => {
                 for part in parts {
                     self.isolate(*part).await?;
                 }
                 Ok(())
             }
+            Err(fault) => Err(self.forget_tables(fault)),
         }
     }
 
@@ -196,26 +232,51 @@ impl Applier {
                     return self.hold(Stop { partition: part.partition, record: &head[0], refusal }).await;
                 }
                 Err(Fault::Rows(_)) => count = count.div_ceil(2),
-                Err(Fault::Stop(error)) => return Err(self.forget_tables(error)),
+                Err(fault) => return Err(self.forget_tables(fault)),
             }
         }
         Ok(())
     }
 
     /// What we know of tables may be the reason of an error: it is looked up again.
-    fn forget_tables(&mut self, error: Error) -> Error {
-        self.replicas.clear();
-        error
+    fn forget_tables(&mut self, fault: Fault) -> Error {
+        self.known.clear();
+        fault.into_error()
     }
 
-    /// One transaction.
+    /// One transaction. Where another lane has changed a table since we looked, once more.
     async fn apply(&mut self, parts: &[Part<'_>]) -> std::result::Result<(), Fault> {
+        for _ in 0..STALE_ATTEMPTS {
+            match self.transact(parts).await {
+                Err(Fault::Stale) => self.look_again(parts).await?,
+                result => return result,
+            }
+        }
+        Err(Fault::Stale)
+    }
+
+    async fn look_again(&mut self, parts: &[Part<'_>]) -> std::result::Result<(), Fault> {
+        debug!("a table was emptied or changed by another lane");
+        self.known.clear();
+        for part in parts {
+            if let Some((_, refusal)) = self.ensure_tables(part.records).await? {
+                return Err(refusal.into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn transact(&mut self, parts: &[Part<'_>]) -> std::result::Result<(), Fault> {
         let tables = self.reduce(parts)?;
         let steps: Vec<_> =
             parts.iter().map(|part| self.lanes[part.partition].step(part.partition, part.records)).collect();
         let mut session = self.session().await?;
-        let result = match self.fill_packet(&steps, &tables) {
-            Ok(()) => session.transact(&self.config, &self.packet, &tables).await,
+        let filled = match parts {
+            [Part { records: [record], .. }] if is_truncate(record) => self.fill_truncate(&steps, record),
+            _ => self.fill_packet(&steps, &tables).map(|()| self.config.answer_timeout()),
+        };
+        let result = match filled {
+            Ok(limit) => session.transact(&self.config, limit, &self.packet, &tables).await,
             Err(refusal) => {
                 self.session = Some(session);
                 return Err(refusal.into());
@@ -233,6 +294,27 @@ impl Applier {
         Ok(())
     }
 
+    /// The transaction of a truncate, and how long it may take. What was known of the table is void afterwards.
+    fn fill_truncate(
+        &mut self,
+        steps: &[Step<'_>],
+        record: &Record,
+    ) -> std::result::Result<Duration, Refusal> {
+        let at = Place::from(&record.stamp);
+        let table = &record.schema.table;
+        let replica = self.known.of(table).map(Arc::clone).ok_or_else(|| unprepared(table))?;
+        self.packet.begin(steps);
+        let first = at > replica.truncated_at;
+        if first {
+            self.packet.truncate(&replica, at);
+            self.written.clear();
+            self.known.forget(table);
+        }
+        self.packet.commit();
+        info!(%table, %at, first, "table emptied at the source");
+        Ok(if first { LONG_ANSWER } else { self.config.answer_timeout() })
+    }
+
     fn fill_packet(
         &mut self,
         steps: &[Step<'_>],
@@ -240,6 +322,7 @@ impl Applier {
     ) -> std::result::Result<(), Refusal> {
         let Self { packet, written, .. } = self;
         packet.begin(steps);
+        packet.assert_known(tables);
         tables.iter().enumerate().try_for_each(|(number, changes)| packet.table(number, changes, written))?;
         packet.commit();
         let size = packet.sql.len() + PACKET_FRAME;
@@ -283,8 +366,7 @@ impl Applier {
         {
             return Ok(position);
         }
-        let replica = find(&self.replicas, schema)
-            .ok_or_else(|| Refusal::new(format!("table {} is not prepared", schema.table)))?;
+        let replica = self.known.find(schema).ok_or_else(|| unprepared(&schema.table))?;
         collectors.push(Collector::new(Arc::clone(replica)));
         Ok(collectors.len() - 1)
     }
@@ -345,7 +427,7 @@ impl Destination for Applier {
     type Batch = ApplyBatch;
 
     async fn resume(&mut self, scope: &Self::Scope) -> Result<Self::Position> {
-        self.replicas.clear();
+        self.known.clear();
         // What somebody has set for a held partition's sake, such as max_allowed_packet, counts for new sessions.
         if self.held().next().is_some()
             && let Some(session) = self.session.take()
@@ -372,19 +454,16 @@ impl Destination for Applier {
     }
 
     async fn write(&mut self, batch: &Self::Batch) -> Result<()> {
-        let (parts, stops) = self.plan(batch).await?;
-        let limit = self.config.transaction_bytes.min(self.max_allowed_packet / ROWS_OF_PACKET);
-        for chunk in chunks(parts, limit) {
-            let free =
-                |part: &Part<'_>| self.lanes.get(part.partition).is_some_and(|lane| lane.retry_at.is_none());
-            let chunk: Vec<_> = chunk.into_iter().filter(free).collect();
-            if !chunk.is_empty() {
-                self.apply_or_isolate(&chunk).await?;
+        let mut turns = self.turns(batch)?;
+        while !turns.iter().all(Turn::is_done) {
+            let rows: Vec<_> = turns.iter_mut().filter_map(Turn::rows).collect();
+            self.write_rows(rows).await?;
+            let truncates: Vec<_> = turns.iter_mut().filter_map(Turn::truncate).collect();
+            for part in truncates {
+                self.write_truncate(part).await?;
             }
         }
-        for stop in stops {
-            self.hold(stop).await?;
-        }
+        self.hold_all(turns.into_iter().filter_map(|turn| turn.stop).collect()).await?;
         for (partition, reason) in &batch.held {
             self.hold_for(partition, reason).await?;
         }
@@ -400,61 +479,6 @@ fn unknown(partition: &TopicPartition) -> Error {
     Error::transient(format!("partition {partition} is not in the scope that was resumed"))
 }
 
-/// Replicas are few; records of one table mostly share one schema.
-fn find<'a>(replicas: &'a [Arc<Replica>], schema: &Arc<TableSchema>) -> Option<&'a Arc<Replica>> {
-    let same = replicas.iter().find(|replica| Arc::ptr_eq(&replica.schema, schema));
-    same.or_else(|| replicas.iter().find(|replica| replica.schema.covers(schema)))
-}
-
-/// The records that are next in turn, and what stops the others.
-fn in_turn(checkpoint: Checkpoint, part: &PartitionBatch) -> (&[Record], Option<Stop<'_>>) {
-    let mut last = checkpoint;
-    let mut start = 0;
-    for (position, record) in part.records.iter().enumerate() {
-        match judge(&last, record) {
-            Verdict::Skip if position == start => start += 1,
-            // A repetition in the middle of a batch: nothing of it is certain any more.
-            Verdict::Skip => {
-                let refusal = Refusal::new("sequence numbers go backward in Kafka");
-                let stop = Stop { partition: &part.partition, record, refusal };
-                return (&part.records[start..position], Some(stop));
-            }
-            Verdict::Apply => last = after(record),
-            Verdict::Hold(refusal) => {
-                let stop = Stop { partition: &part.partition, record, refusal };
-                return (&part.records[start..position], Some(stop));
-            }
-        }
-    }
-    (&part.records[start..], None)
-}
-
-/// Cuts parts into transactions of at most so many bytes of rows; a larger row goes alone.
-fn chunks(parts: Vec<Part<'_>>, limit: usize) -> Vec<Vec<Part<'_>>> {
-    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for Part { partition, records } in parts {
-        let mut start = 0;
-        for (position, record) in records.iter().enumerate() {
-            let size = size(record);
-            if bytes > 0 && bytes + size > limit {
-                if position > start {
-                    chunk.push(Part { partition, records: &records[start..position] });
-                }
-                chunks.push(std::mem::take(&mut chunk));
-                (start, bytes) = (position, 0);
-            }
-            bytes += size;
-        }
-        chunk.push(Part { partition, records: &records[start..] });
-    }
-    chunks.push(chunk);
-    chunks
-}
-
-fn size(record: &Record) -> usize {
-    use tidemart_change::Payload;
-    match &record.payload {
-        Payload::Upsert { row, .. } | Payload::Delete { row, .. } => row.size(),
-        Payload::Tombstone | Payload::Mark(_) => 1,
-    }
+fn unprepared(table: &TableName) -> Refusal {
+    Refusal::new(format!("table {table} is not prepared"))
 }

@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     Stop(Error),
     /// Something in these rows is refused: find out which, and hold its partition.
     Rows(Refusal),
+    /// Another lane has emptied or changed a table since we looked: look again, and try again at once.
+    Stale,
 }
 
 /// Why rows are refused, without any value of theirs.
@@ -30,6 +32,17 @@ pub(crate) const CORRECT: &str = "; correct the row in Postgres: it passes when 
 impl Refusal {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
+    }
+}
+
+impl Fault {
+    /// For the loop, where nothing else is left to do.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Stop(error) => error,
+            Self::Rows(refusal) => Error::fatal(refusal.reason),
+            Self::Stale => Error::transient("a table was emptied or changed by another lane again and again"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use tidemart_change::{ColumnType, Op, Payload, Record, Row, TableSchema, Value};
 
-use crate::{fault::Refusal, replica::Replica};
+use crate::{fault::Refusal, place::Place, replica::Replica};
 
 /// What is to happen to the row with some key.
 #[derive(Debug)]
@@ -103,8 +103,12 @@ impl<'a> Collector<'a> {
         &self.replica.schema
     }
 
-    /// Takes a record of this table; tombstones and marks change no row.
+    /// Takes a record of this table; tombstones and marks change no row, nor does what came before the table was
+    /// emptied.
     pub(crate) fn push(&mut self, record: &'a Record, after_snapshot: bool) -> Result<(), Refusal> {
+        if Place::from(&record.stamp) <= self.replica.truncated_at {
+            return Ok(());
+        }
         let (change, commit_time_ms) = match &record.payload {
             Payload::Upsert { op, row, commit_time_ms } => (Change::Row(*op, row), *commit_time_ms),
             Payload::Delete { row, commit_time_ms } => (Change::Delete(row), *commit_time_ms),

@@ -10,6 +10,8 @@ use crate::{
     literal::Literal,
     marks::MarkTable,
     names::replica_name,
+    place::Place,
+    recorded::Recorded,
     types,
 };
 
@@ -19,6 +21,11 @@ pub(crate) struct Replica {
     pub(crate) schema: Arc<TableSchema>,
     /// Quoted name.
     pub(crate) table: String,
+    /// What must be recorded of the table for statements made from this to be right: a condition on the row of
+    /// `tidemart_tables`.
+    pub(crate) condition: String,
+    /// Where it was emptied last: changes up to there count no more.
+    pub(crate) truncated_at: Place,
     /// Quoted names of all columns.
     pub(crate) columns: Vec<String>,
     literals: Vec<Literal>,
@@ -47,11 +54,20 @@ impl Replica {
             literals: schema.columns.iter().map(|column| Literal::of(&column.column_type)).collect(),
             limits: types::key_limits(&schema).map_err(Refusal::new)?,
             table,
+            condition: "FALSE".to_owned(),
+            truncated_at: Place::default(),
             columns,
             key,
             schema,
             marks,
         })
+    }
+
+    /// For statements that change rows: as long as this is recorded.
+    pub(crate) fn recorded_as(self, recorded: &Recorded) -> Self {
+        let Recorded { key, truncated_at, .. } = recorded;
+        let condition = format!("replica={key} AND truncated_at='{truncated_at}'");
+        Self { condition, truncated_at: *truncated_at, ..self }
     }
 
     /// Appends the literal of a column. An absent one must not be asked for.

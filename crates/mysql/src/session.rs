@@ -18,7 +18,7 @@ use crate::{
 
 /// Where a crash test stops the process: everything is written and nothing committed.
 pub(crate) const BEFORE_COMMIT: &str = "consumer.before-commit";
-/// Longest wait for a statement that changes tables: an index on a large one takes hours.
+/// Longest wait for a statement that changes or empties tables: an index on a large one takes hours.
 pub(crate) const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
 /// How long a broken session may take to say good-bye.
 const PARTING: Duration = Duration::from_secs(1);
@@ -56,6 +56,7 @@ impl Session {
     pub(crate) async fn transact(
         &mut self,
         config: &Config,
+        limit: Duration,
         packet: &Packet,
         tables: &[TableChanges<'_>],
     ) -> std::result::Result<(), Fault> {
@@ -66,7 +67,7 @@ impl Session {
             }
             self.send(&packet.sql, &packet.roles, tables).await
         };
-        answered(config, id, packet.sql.len(), config.answer_timeout(), running).await??;
+        answered(config, id, packet.sql.len(), limit, running).await??;
         self.used = Instant::now();
         Ok(())
     }
@@ -110,10 +111,11 @@ fn explain(error: Driver, role: Role, tables: &[TableChanges<'_>]) -> Fault {
         Role::Checkpoint if unequal => {
             Error::transient("checkpoint moved: another consumer wrote this partition").into()
         }
+        Role::Known if unequal => Fault::Stale,
         Role::RowsExist(table) if unequal => row_missing(&tables[table].replica).into(),
         Role::RowsExist(table) | Role::Rows(table) => {
             fault::applying(error, Some(&tables[table].replica.schema))
         }
-        Role::Frame | Role::Checkpoint => fault::querying(error).into(),
+        Role::Frame | Role::Checkpoint | Role::Known | Role::Truncate => fault::querying(error).into(),
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     dialect::write_string,
     fault::Refusal,
     marks::MarkTable,
+    place::Place,
     reduce::{Action, Entry, TableChanges},
     replica::Replica,
     written::Written,
@@ -27,8 +28,12 @@ pub(crate) enum Role {
     Frame,
     /// The compare-and-set of a checkpoint; fails with [`MORE_THAN_ONE_ROW`] when another writer was faster.
     Checkpoint,
+    /// Fails with [`MORE_THAN_ONE_ROW`] when what is recorded of a table is not what we know.
+    Known,
     /// Fails with [`MORE_THAN_ONE_ROW`] when a row that must exist does not.
     RowsExist(usize),
+    /// Empties a table.
+    Truncate,
     /// Rows or marks of the table with this number.
     Rows(usize),
 }
@@ -67,11 +72,36 @@ impl Packet {
         self.statement(Role::Frame, |sql| sql.extend_from_slice(b"START TRANSACTION"));
         for step in steps {
             self.statement(Role::Checkpoint, |sql| write_step(sql, step));
-            self.statement(Role::Checkpoint, |sql| {
-                sql.extend_from_slice(b"SET @tidemart=IF(ROW_COUNT()=1,1,");
+            self.statement(Role::Checkpoint, assert_one_row);
+        }
+    }
+
+    /// Fails unless the tables are what we know of them. They stay so until the commit: whoever empties or changes one
+    /// waits for us.
+    pub(crate) fn assert_known(&mut self, tables: &[TableChanges<'_>]) {
+        for changes in tables.iter().filter(|changes| !changes.entries.is_empty()) {
+            self.statement(Role::Known, |sql| {
+                sql.extend_from_slice(b"SET @tidemart=IF((SELECT COUNT(*) FROM tidemart_tables WHERE ");
+                sql.extend_from_slice(changes.replica.condition.as_bytes());
+                sql.extend_from_slice(b" LOCK IN SHARE MODE)=1,1,");
                 sql.extend_from_slice(FAILURE);
                 sql.push(b')');
             });
+        }
+    }
+
+    /// Empties a table that was not emptied here before, and tells its marts.
+    pub(crate) fn truncate(&mut self, replica: &Replica, at: Place) {
+        self.statement(Role::Known, |sql| {
+            push(
+                sql,
+                format_args!("UPDATE tidemart_tables SET truncated_at='{at}' WHERE {}", replica.condition),
+            );
+        });
+        self.statement(Role::Known, assert_one_row);
+        self.statement(Role::Truncate, |sql| push(sql, format_args!("DELETE FROM {}", replica.table)));
+        for mark in &replica.marks {
+            self.statement(Role::Truncate, |sql| push(sql, format_args!("{}NULL)", mark.whole)));
         }
     }
 
@@ -229,6 +259,13 @@ fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {
     sql.extend_from_slice(b",applied_at=NOW(6),held_reason=NULL,held_at=NULL WHERE topic=");
     write_string(sql, partition.topic.as_bytes());
     push(sql, format_args!(" AND part={}", partition.partition));
+}
+
+/// Fails unless the statement before found one row.
+fn assert_one_row(sql: &mut Vec<u8>) {
+    sql.extend_from_slice(b"SET @tidemart=IF(ROW_COUNT()=1,1,");
+    sql.extend_from_slice(FAILURE);
+    sql.push(b')');
 }
 
 fn write_epoch(sql: &mut Vec<u8>, checkpoint: &Checkpoint) {

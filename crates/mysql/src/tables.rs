@@ -15,6 +15,7 @@ use crate::{
     fault::{self, Fault, Refusal},
     marks::{MarkRule, MarkTable},
     names::{check_columns, replica_name},
+    recorded,
     replica::Replica,
     types::{Definition, definitions},
 };
@@ -30,105 +31,54 @@ pub async fn ensure_table(
     schema: &Arc<TableSchema>,
     rules: &[MarkRule],
 ) -> Result<()> {
-    match ensure(conn, server, schema, rules).await {
-        Ok(_) => Ok(()),
-        Err(Fault::Stop(error)) => Err(error),
-        Err(Fault::Rows(refusal)) => Err(Error::fatal(refusal.reason)),
-    }
+    let shape = (schema, 0);
+    ensure(conn, server, shape, Follow::Shape, rules).await.map(drop).map_err(Fault::into_error)
 }
 
-/// The source tables that have a replica, in the shape that it has.
-///
-/// # Errors
-/// As [`connect`](crate::connect); transient also before our own tables are made.
-pub async fn replicas(conn: &mut Conn) -> Result<Vec<TableSchema>> {
-    let query = "SELECT replica, shape FROM tidemart_tables WHERE made ORDER BY replica";
-    let rows: Vec<(String, String)> = conn.query(query).await.map_err(fault::querying)?;
-    let read = |(replica, shape): (String, String)| {
-        serde_json::from_str(&shape).map_err(|error| {
-            Error::fatal(format!("the shape of {replica} in tidemart_tables cannot be read; restore it"))
-                .because(error)
-        })
-    };
-    rows.into_iter().map(read).collect()
+/// Whether the replica follows the shape that it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// For rows: it must take them.
+    Shape,
+    /// To be emptied: whatever shape it has.
+    Nothing,
 }
 
 pub(crate) async fn ensure(
     conn: &mut Conn,
     server: &Server,
-    schema: &Arc<TableSchema>,
+    (schema, generation): (&Arc<TableSchema>, u32),
+    follow: Follow,
     rules: &[MarkRule],
 ) -> std::result::Result<Replica, Fault> {
     check_columns(schema).map_err(Refusal::new)?;
     let name = replica_name(&schema.table).map_err(Refusal::new)?;
-    let types = definitions(schema).map_err(Refusal::new)?;
+    // Refused before it is recorded.
+    definitions(schema).map_err(Refusal::new)?;
+    let recorded = recorded::claim(conn, server, schema, generation, &name).await?;
+    let schema = match follow {
+        Follow::Shape if !recorded.shape.covers(schema) => return Err(other_shape(schema, &name).into()),
+        Follow::Shape => Arc::clone(schema),
+        Follow::Nothing => Arc::new(recorded.shape.clone()),
+    };
+    let types = definitions(&schema).map_err(Refusal::new)?;
     let rules = rules.iter().filter(|rule| rule.source == schema.table);
     let marks =
-        rules.map(|rule| MarkTable::new(rule, schema)).collect::<std::result::Result<Vec<_>, Refusal>>()?;
-    let replica = Replica::new(Arc::clone(schema), marks)?;
-    if !claim(conn, server, schema, &name).await? {
-        run_ddl(conn, &ddl(server.dialect, &replica, &types), schema).await?;
+        rules.map(|rule| MarkTable::new(rule, &schema)).collect::<std::result::Result<Vec<_>, Refusal>>()?;
+    let replica = Replica::new(schema, marks)?.recorded_as(&recorded);
+    if !recorded.made {
+        run_ddl(conn, &ddl(server.dialect, &replica, &types), &replica.schema).await?;
     }
     check(conn, server.dialect, &replica, &name, &types).await?;
-    let made = format!(
-        "UPDATE tidemart_tables SET made = TRUE WHERE replica = {} AND NOT made",
-        recorded(server, &name)
-    );
-    conn.query_drop(made).await.map_err(fault::querying)?;
+    recorded::note_made(conn, &recorded.key).await?;
     ensure_marks(conn, server.dialect, &replica, types).await?;
     Ok(replica)
 }
 
-fn recorded(server: &Server, name: &str) -> String {
-    quote_string(&if server.lower_case_table_names { name.to_lowercase() } else { name.to_owned() })
-}
-
-/// Records whose replica the name is; says whether the table was made before.
-async fn claim(
-    conn: &mut Conn,
-    server: &Server,
-    schema: &TableSchema,
-    name: &str,
-) -> std::result::Result<bool, Fault> {
-    let key = recorded(server, name);
-    let select =
-        format!("SELECT source_schema, source_name, shape, made FROM tidemart_tables WHERE replica = {key}");
-    let mut owner: Option<(String, String, String, bool)> =
-        conn.query_first(&select).await.map_err(fault::querying)?;
-    if owner.is_none() {
-        conn.query_drop(claim_statement(&key, schema)?).await.map_err(fault::querying)?;
-        owner = conn.query_first(&select).await.map_err(fault::querying)?;
-    }
-    let (owner_schema, owner_name, shape, made) =
-        owner.ok_or_else(|| Error::transient(format!("the record of {} is gone", schema.table)))?;
-    if (&owner_schema, &owner_name) != (&schema.table.schema, &schema.table.name) {
-        return Err(Refusal::new(format!(
-            "table {} cannot be replicated: {name} is already the replica of {owner_schema}.{owner_name}",
-            schema.table
-        ))
-        .into());
-    }
-    if serde_json::from_str::<TableSchema>(&shape).is_ok_and(|known| known.covers(schema)) {
-        return Ok(made);
-    }
-    let reason = format!(
+fn other_shape(schema: &TableSchema, name: &str) -> Refusal {
+    Refusal::new(format!(
         "table {}: records of version {} have another shape than the replica {name}; it must be changed first",
         schema.table, schema.version
-    );
-    Err(Refusal::new(reason).into())
-}
-
-fn claim_statement(key: &str, schema: &TableSchema) -> Result<String> {
-    let shape = serde_json::to_string(schema).map_err(|error| {
-        Error::fatal(format!("cannot record the shape of {}", schema.table)).because(error)
-    })?;
-    Ok(format!(
-        "INSERT IGNORE INTO tidemart_tables (replica, source_schema, source_name, version, shape) \
-         VALUES ({key}, {}, {}, {}, {})",
-        quote_string(&schema.table.schema),
-        quote_string(&schema.table.name),
-        schema.version,
-        quote_string(&shape)
     ))
 }
 

@@ -11,6 +11,8 @@ mod locks;
 #[cfg(test)]
 mod marks;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod preflight;
 #[cfg(test)]
 mod read;
@@ -20,5 +22,7 @@ mod refused;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod truncate;
 #[cfg(test)]
 mod zombie;

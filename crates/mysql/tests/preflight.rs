@@ -24,7 +24,14 @@ async fn a_fit_server_passes_and_takes_our_tables_again_and_again() {
             migrate(&target.config).await.unwrap();
         }
         let tables = target.rows("SHOW TABLES").await.concat();
-        assert_eq!(tables, ["tidemart_checkpoints", "tidemart_meta", "tidemart_tables"]);
+        let expected = [
+            "tidemart_checkpoints",
+            "tidemart_dead_letter_rows",
+            "tidemart_dead_letters",
+            "tidemart_meta",
+            "tidemart_tables",
+        ];
+        assert_eq!(tables, expected);
     })
     .await;
 }

@@ -39,4 +39,4 @@ CREATE TABLE IF NOT EXISTS tidemart_meta (
     version INT UNSIGNED NOT NULL
 ) ENGINE = InnoDB;
 
-INSERT IGNORE INTO tidemart_meta (id, version) VALUES (1, {version});
+INSERT IGNORE INTO tidemart_meta (id, version) VALUES (1, 1);

@@ -1,0 +1,40 @@
+//! The replicas as an applier knows them; what changes them meanwhile is found out by its next transaction.
+
+use std::sync::Arc;
+
+use tidemart_change::{TableName, TableSchema};
+
+use crate::replica::Replica;
+
+/// Replicas, few of them.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Vec<Arc<Replica>>);
+
+impl Known {
+    /// The replica that takes rows of this schema. Records of one table mostly share one.
+    pub(crate) fn find(&self, schema: &Arc<TableSchema>) -> Option<&Arc<Replica>> {
+        let same = self.0.iter().find(|replica| Arc::ptr_eq(&replica.schema, schema));
+        same.or_else(|| self.0.iter().find(|replica| replica.schema.covers(schema)))
+    }
+
+    /// The replica of this table, in whatever shape.
+    pub(crate) fn of(&self, table: &TableName) -> Option<&Arc<Replica>> {
+        self.0.iter().find(|replica| replica.schema.table == *table)
+    }
+
+    /// Takes the place of what was known of the table.
+    pub(crate) fn put(&mut self, replica: Replica) {
+        self.forget(&replica.schema.table);
+        self.0.push(Arc::new(replica));
+    }
+
+    /// What is known of the table is void.
+    pub(crate) fn forget(&mut self, table: &TableName) {
+        self.0.retain(|replica| replica.schema.table != *table);
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

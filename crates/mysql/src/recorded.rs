@@ -1,0 +1,119 @@
+//! The rows of `tidemart_tables`: which source table each replica is of, in which shape, and when it was emptied.
+
+use mysql_async::{Conn, Row, prelude::Queryable};
+use tidemart_change::{TableName, TableSchema};
+use tidemart_pipeline::{Error, Result};
+
+use crate::{
+    connection::Server,
+    dialect::quote_string,
+    fault::{self, Fault, Refusal},
+    place::Place,
+};
+
+/// The source tables that have a replica, in the shape that it has.
+///
+/// # Errors
+/// As [`connect`](crate::connect); transient also before our own tables are made.
+pub async fn replicas(conn: &mut Conn) -> Result<Vec<TableSchema>> {
+    let query = "SELECT replica, shape FROM tidemart_tables WHERE made ORDER BY replica";
+    let rows: Vec<(String, String)> = conn.query(query).await.map_err(fault::querying)?;
+    rows.into_iter().map(|(replica, shape)| read_shape(&replica, &shape)).collect()
+}
+
+fn read_shape(replica: &str, shape: &str) -> Result<TableSchema> {
+    serde_json::from_str(shape).map_err(|error| {
+        Error::fatal(format!("the shape of {replica} in tidemart_tables cannot be read; restore it"))
+            .because(error)
+    })
+}
+
+/// What is recorded of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    /// The record's key, as a literal.
+    pub(crate) key: String,
+    /// The replica's shape.
+    pub(crate) shape: TableSchema,
+    /// The replica was seen to exist.
+    pub(crate) made: bool,
+    /// Where it was emptied last.
+    pub(crate) truncated_at: Place,
+}
+
+/// The record's key for a replica's name, as a literal.
+pub(crate) fn key(server: &Server, name: &str) -> String {
+    quote_string(&if server.lower_case_table_names { name.to_lowercase() } else { name.to_owned() })
+}
+
+/// What is recorded under the name of a table's replica; records this table where there is nothing yet.
+///
+/// # Errors
+/// A refusal where the name is that of another table's replica.
+pub(crate) async fn claim(
+    conn: &mut Conn,
+    server: &Server,
+    schema: &TableSchema,
+    generation: u32,
+    name: &str,
+) -> std::result::Result<Recorded, Fault> {
+    let key = key(server, name);
+    let mut found = look_up(conn, &key).await?;
+    if found.is_none() {
+        conn.query_drop(claim_statement(&key, schema, generation)?).await.map_err(fault::querying)?;
+        found = look_up(conn, &key).await?;
+    }
+    let (owner, recorded) =
+        found.ok_or_else(|| Error::transient(format!("the record of {} is gone", schema.table)))?;
+    if owner == schema.table {
+        return Ok(recorded);
+    }
+    Err(Refusal::new(format!(
+        "table {} cannot be replicated: {name} is already the replica of {owner}",
+        schema.table
+    ))
+    .into())
+}
+
+async fn look_up(conn: &mut Conn, key: &str) -> Result<Option<(TableName, Recorded)>> {
+    let query = include_str!("sql/recorded.sql").replace("{replica}", key);
+    let row: Option<Row> = conn.query_first(query).await.map_err(fault::querying)?;
+    row.map(|row| read(row, key)).transpose()
+}
+
+fn read(row: Row, key: &str) -> Result<(TableName, Recorded)> {
+    let damaged = || Error::fatal(format!("the row {key} of tidemart_tables cannot be read; restore it"));
+    let (schema, name, shape, made, truncated_at) =
+        mysql_async::from_row_opt::<(String, String, String, bool, String)>(row).map_err(|_| damaged())?;
+    let recorded = Recorded {
+        key: key.to_owned(),
+        shape: read_shape(key, &shape)?,
+        made,
+        truncated_at: truncated_at.parse().map_err(|()| damaged())?,
+    };
+    Ok((TableName::new(schema, name), recorded))
+}
+
+fn claim_statement(key: &str, schema: &TableSchema, generation: u32) -> Result<String> {
+    Ok(format!(
+        "INSERT IGNORE INTO tidemart_tables (replica, source_schema, source_name, version, generation, shape) \
+         VALUES ({key}, {}, {}, {}, {generation}, {})",
+        quote_string(&schema.table.schema),
+        quote_string(&schema.table.name),
+        schema.version,
+        shape_literal(schema)?
+    ))
+}
+
+fn shape_literal(schema: &TableSchema) -> Result<String> {
+    let shape = serde_json::to_string(schema).map_err(|error| {
+        Error::fatal(format!("cannot record the shape of {}", schema.table)).because(error)
+    })?;
+    Ok(quote_string(&shape))
+}
+
+/// The replica was seen to exist.
+pub(crate) async fn note_made(conn: &mut Conn, key: &str) -> Result<()> {
+    let statement = format!("UPDATE tidemart_tables SET made = TRUE WHERE replica = {key} AND NOT made");
+    conn.query_drop(statement).await.map_err(fault::querying)
+}
