@@ -1,13 +1,13 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench fuzz setup servers
+.PHONY: help run test test-oldest check audit bench fuzz setup servers
 
 CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
 TEST_THREADS ?= 4
 
 help: ## What there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 setup: ## Install what is missing: Java, Maven, a C compiler, libraries of the servers
 	@scripts/setup.sh
@@ -19,6 +19,11 @@ run: setup ## The whole cycle on this machine; options: make run ARGS="--size sm
 
 test: setup servers ## Every test, real servers included; ARGS goes to cargo test
 	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads $(TEST_THREADS)
+
+test-oldest: setup servers ## The tests of data with the oldest servers, Postgres 15 and MariaDB 10.11, as Debian 12 has them
+	@scripts/setup.sh oldest
+	TIDEMART_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin TIDEMART_TEST_MARIADB_BIN=/usr/bin \
+		$(CARGO) test --locked -p tidemart-postgres -p tidemart-mysql -p tidemart-marts -p tidemart-verify -p tidemart $(ARGS) -- --test-threads $(TEST_THREADS)
 
 # Before the tests, whose time limits are not made for a slow network. Built with the same features as they are.
 servers: setup

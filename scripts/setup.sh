@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 lacks to build and run Tidemart. Does nothing where all is there.
-# Usage: setup.sh [audit]   (audit: the tools of `make audit` too)
+# Usage: setup.sh [audit|oldest]   (audit: the tools of `make audit` too; oldest: Debian's own servers)
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -38,6 +38,11 @@ need libnuma1 library libnuma.so.1
 need xz-utils command -v xz
 need unzip command -v unzip
 need util-linux command -v setpriv
+if [ "${1:-}" = oldest ]; then
+    need postgresql-15 test -x /usr/lib/postgresql/15/bin/postgres
+    need mariadb-server-core test -x /usr/bin/mariadb-install-db
+    need mariadb-client test -x /usr/bin/my_print_defaults
+fi
 
 if [ ${#packages[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then

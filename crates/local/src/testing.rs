@@ -16,6 +16,7 @@
 
 mod certificates;
 mod console;
+mod kinds;
 mod private;
 mod proxy;
 mod temporary;
@@ -79,15 +80,14 @@ pub struct TestDatabase {
 /// The Postgres server of this test process.
 pub async fn postgres() -> &'static PostgresServer {
     static SERVER: OnceCell<(Server, PostgresServer)> = OnceCell::const_new();
-    let config =
-        Postgres { max_connections: 300, max_replication: 100, durable: false, ..Postgres::default() };
+    let config = Postgres { durable: false, ..kinds::postgres() };
     &SERVER.get_or_init(|| shared(config, PostgresServer)).await.1
 }
 
 /// The MariaDB server of this test process.
 pub async fn mariadb() -> &'static MySqlServer {
     static SERVER: OnceCell<(Server, MySqlServer)> = OnceCell::const_new();
-    let config = MariaDb { log_file_mb: 96, databases: databases(), durable: false, ..MariaDb::default() };
+    let config = MariaDb { log_file_mb: 96, durable: false, ..kinds::mariadb() };
     &SERVER.get_or_init(|| shared(config, MySqlServer)).await.1
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::pin::Pin;
 
-use super::{KafkaServer, MySqlServer, PostgresServer, Proxy, cache, databases, or_fail, temporary};
+use super::{KafkaServer, MySqlServer, PostgresServer, Proxy, cache, databases, kinds, or_fail, temporary};
 use crate::error::Result;
 use crate::folder::DataFolder;
 use crate::kafka::{Behind, Kafka};
@@ -23,7 +23,7 @@ pub struct Private<S> {
 
 /// A private Postgres with more settings, `name=value`.
 pub async fn private_postgres_with(settings: Vec<String>) -> Private<PostgresServer> {
-    start(Postgres { max_connections: 300, max_replication: 100, settings, ..Postgres::default() }).await
+    start(Postgres { settings, ..kinds::postgres() }).await
 }
 
 /// A private Kafka with more properties, in which `{port}` and `{controller_port}` are replaced, and arguments of
@@ -34,12 +34,12 @@ pub async fn private_kafka_with(properties: Vec<String>, format: Vec<String>) ->
 
 /// A private Postgres.
 pub async fn private_postgres() -> Private<PostgresServer> {
-    start(Postgres { max_connections: 300, max_replication: 100, ..Postgres::default() }).await
+    start(kinds::postgres()).await
 }
 
 /// A private MariaDB.
 pub async fn private_mariadb() -> Private<MySqlServer> {
-    start(MariaDb { databases: databases(), ..MariaDb::default() }).await
+    start(kinds::mariadb()).await
 }
 
 /// A private MySQL.
@@ -49,7 +49,7 @@ pub async fn private_mysql() -> Private<MySqlServer> {
 
 /// A private MariaDB with more options, `name=value`.
 pub async fn private_mariadb_with(options: Vec<String>) -> Private<MySqlServer> {
-    start(MariaDb { databases: databases(), options, ..MariaDb::default() }).await
+    start(MariaDb { options, ..kinds::mariadb() }).await
 }
 
 /// A private MySQL with more options, `name=value`.
