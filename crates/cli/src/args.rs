@@ -62,6 +62,8 @@ pub enum Command {
     Verify(commands::verify::Args),
     /// Say how fast everything moves and how far behind it is
     Status(commands::status::Args),
+    /// Look for everything that would bite later, with what to do
+    Doctor(commands::doctor::Args),
     /// Prepare MySQL and check all servers
     Migrate(commands::migrate::Args),
 }

@@ -15,6 +15,8 @@ mod cycle;
 #[cfg(test)]
 mod debezium;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod marts;

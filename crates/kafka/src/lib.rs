@@ -14,6 +14,7 @@
 
 mod client;
 pub mod config;
+mod doctor;
 mod error;
 pub mod reader;
 mod replay;
@@ -26,6 +27,7 @@ pub mod writer;
 
 pub use client::check;
 pub use config::{Config, ConsumerConfig, ProducerConfig};
+pub use doctor::examine;
 pub use reader::Reader;
 pub use security::{Mechanism, Sasl};
 pub use status::{Status, Watch, status};

@@ -73,6 +73,7 @@ fn looks_hashed(name: &str) -> bool {
 pub(crate) struct Topics {
     topics: HashMap<String, Shape>,
     brokers: usize,
+    first_broker: Option<i32>,
 }
 
 /// How a topic is cut up and kept.
@@ -95,12 +96,33 @@ impl Topics {
         let consumer: BaseConsumer<Context> = client::create(&client::base(config), Context::new("topics"))?;
         let metadata = consumer.fetch_metadata(None, config.timeout());
         let metadata = metadata.map_err(|cause| error::of("cannot list the topics", cause))?;
-        Ok(Self { topics: shapes(&metadata), brokers: metadata.brokers().len() })
+        let brokers = metadata.brokers();
+        let first_broker = brokers.first().map(rdkafka::metadata::MetadataBroker::id);
+        Ok(Self { topics: shapes(&metadata), brokers: brokers.len(), first_broker })
     }
 
     /// The number of partitions of a topic; `None` where there is no such topic.
     pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {
         self.topics.get(topic).map(|shape| shape.partitions)
+    }
+
+    /// How many brokers there are.
+    pub(crate) fn brokers(&self) -> usize {
+        self.brokers
+    }
+
+    /// The id of one of them.
+    pub(crate) fn first_broker(&self) -> Option<i32> {
+        self.first_broker
+    }
+
+    /// Those of a prefix with how many replicas they have, in the order of their names.
+    pub(crate) fn of_prefix(&self, prefix: &str) -> Vec<(&str, usize)> {
+        let ours = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        let all = self.topics.iter().map(|(name, shape)| (name.as_str(), shape.replicas));
+        let mut found: Vec<_> = all.filter(|(name, _)| ours(name)).collect();
+        found.sort_unstable();
+        found
     }
 
     /// Those of tables, as the consumer sees them: two dots, our prefix.
@@ -179,7 +201,7 @@ fn shapes(metadata: &Metadata) -> HashMap<String, Shape> {
     metadata.topics().iter().map(|topic| (topic.name().to_owned(), shape(topic))).collect()
 }
 
-fn options(config: &Config) -> AdminOptions {
+pub(crate) fn options(config: &Config) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(config.timeout())).operation_timeout(Some(config.timeout()))
 }
 
@@ -283,7 +305,7 @@ mod tests {
         let names = ["p.a.b", "p.a-1.b_c", "p.tidemart-schemas", "p.a.b.c", "q.a.b", "p2.a.b", "p"];
         let shape = Shape { partitions: 1, replicas: 1 };
         let topics = names.iter().map(|name| ((*name).to_owned(), shape)).collect();
-        let topics = Topics { topics, brokers: 1 };
+        let topics = Topics { topics, brokers: 1, first_broker: None };
         let mut listed: Vec<_> = topics.of_tables("p").collect();
         listed.sort_unstable();
         let subscribed: Vec<_> = names.into_iter().filter(|name| is_table(name)).collect();

@@ -31,6 +31,7 @@ use tidemart_change::{CaptureBatch, CaptureState, Identity, SnapshotProgress, Ta
 use tidemart_pipeline::{Destination, Error, Result};
 use tracing::{info, warn};
 
+pub(crate) use self::producer::transaction_timeout_ms;
 use self::{
     frame::Frame,
     producer::{Failure, Producer},

@@ -74,7 +74,7 @@ async fn run(conn: &mut Conn, script: &str) -> Result<()> {
     Ok(())
 }
 
-async fn recorded(conn: &mut Conn) -> Result<Option<u32>> {
+pub(crate) async fn recorded(conn: &mut Conn) -> Result<Option<u32>> {
     let query = "SELECT table_name FROM information_schema.tables \
                  WHERE table_schema = DATABASE() AND table_name = 'tidemart_meta'";
     let there: Option<String> = conn.query_first(query).await.map_err(fault::querying)?;

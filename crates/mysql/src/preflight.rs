@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     connection::{self, Server},
     dialect::{quote_identifier, quote_string},
-    fault,
+    fault, meta,
 };
 
 /// A transaction's rows as SQL are at most so many times as long as the rows in memory, save for texts that are
@@ -42,7 +42,7 @@ async fn check_server(conn: &mut Conn, server: &Server, config: &Config) -> Resu
 }
 
 /// Also where our account could write nevertheless: such a server is not meant to be written.
-async fn check_writable(conn: &mut Conn, config: &Config) -> Result<()> {
+pub(crate) async fn check_writable(conn: &mut Conn, config: &Config) -> Result<()> {
     // MySQL's super_read_only implies read_only.
     let value: Option<String> =
         conn.query_first("SELECT CAST(@@global.read_only AS CHAR)").await.map_err(fault::querying)?;
@@ -59,7 +59,7 @@ fn read_only(config: &Config) -> Error {
     ))
 }
 
-fn check_packet(server: &Server, config: &Config) -> Result<()> {
+pub(crate) fn check_packet(server: &Server, config: &Config) -> Result<()> {
     let needed = config.transaction_bytes * SQL_PER_ROW_BYTE;
     if server.max_allowed_packet >= needed {
         return Ok(());
@@ -91,8 +91,13 @@ async fn ensure_database(conn: &mut Conn, server: &Server, config: &Config) -> R
     conn.query_drop(format!("USE {name}")).await.map_err(|error| fault::connecting(config, error))
 }
 
+/// Whether our own tables are there.
+pub(crate) async fn is_migrated(conn: &mut Conn) -> Result<bool> {
+    Ok(meta::recorded(conn).await?.is_some())
+}
+
 /// Does with a table of its own what later is done with the replicas.
-async fn check_rights(conn: &mut Conn, config: &Config) -> Result<()> {
+pub(crate) async fn check_rights(conn: &mut Conn, config: &Config) -> Result<()> {
     let table = quote_identifier(&format!("tidemart_preflight_{}", conn.id()));
     let mut result = Ok(());
     for statement in PROBE.replace("{table}", &table).lines() {

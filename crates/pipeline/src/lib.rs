@@ -8,6 +8,7 @@
 
 pub mod error;
 pub mod failpoint;
+pub mod findings;
 pub mod retry;
 pub mod run;
 pub mod tls;
@@ -16,6 +17,7 @@ pub mod tls;
 pub mod doubles;
 
 pub use error::{Error, Kind, Result};
+pub use findings::{Finding, Findings, Level};
 pub use retry::Backoff;
 pub use run::{Destination, Next, Source, run};
 pub use tls::Tls;

@@ -19,6 +19,7 @@ pub mod pgoutput;
 pub mod quote;
 
 mod connection;
+mod doctor;
 mod error;
 mod lag;
 mod preflight;
@@ -31,6 +32,7 @@ mod stream;
 
 pub use client::connect;
 pub use config::{Config, Limits, Tables};
+pub use doctor::examine;
 pub use lag::{Lag, Monitor, SlotState};
 pub use preflight::check;
 pub use quote::{quote_identifier, quote_literal, quote_table};

@@ -34,6 +34,21 @@ pub(crate) async fn members(client: &Client, config: &Config) -> Result<Option<B
     Ok(Some(rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect()))
 }
 
+/// What somebody would have to run so that the publication holds at least these tables; `None`: it does.
+pub(crate) fn statement(
+    name: &str,
+    members: Option<&BTreeSet<TableName>>,
+    wanted: &BTreeSet<TableName>,
+) -> Option<String> {
+    let name = quote_identifier(name);
+    let Some(members) = members else {
+        let tables = if wanted.is_empty() { String::new() } else { format!(" FOR TABLE {}", list(wanted)) };
+        return Some(format!("CREATE PUBLICATION {name}{tables}"));
+    };
+    let added: BTreeSet<_> = wanted.difference(members).cloned().collect();
+    (!added.is_empty()).then(|| format!("ALTER PUBLICATION {name} ADD TABLE {}", list(&added)))
+}
+
 /// Makes the publication hold exactly these tables.
 ///
 /// # Errors
@@ -44,17 +59,12 @@ pub(crate) async fn settle(
     members: Option<&BTreeSet<TableName>>,
     wanted: &BTreeSet<TableName>,
 ) -> Result<()> {
-    let name = quote_identifier(&config.publication);
-    let Some(members) = members else {
-        let tables = if wanted.is_empty() { String::new() } else { format!(" FOR TABLE {}", list(wanted)) };
-        info!(publication = config.publication, tables = wanted.len(), "making the publication");
-        return alter(client, &format!("CREATE PUBLICATION {name}{tables}")).await;
-    };
-    let added: BTreeSet<_> = wanted.difference(members).cloned().collect();
-    if !added.is_empty() {
-        info!(publication = config.publication, tables = list(&added), "adding tables to the publication");
-        alter(client, &format!("ALTER PUBLICATION {name} ADD TABLE {}", list(&added))).await?;
+    if let Some(statement) = statement(&config.publication, members, wanted) {
+        info!(publication = config.publication, tables = list(wanted), "settling the publication");
+        alter(client, &statement).await?;
     }
+    let Some(members) = members else { return Ok(()) };
+    let name = quote_identifier(&config.publication);
     let removed: BTreeSet<_> = members.difference(wanted).cloned().collect();
     if !removed.is_empty() {
         info!(

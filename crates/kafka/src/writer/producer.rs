@@ -246,6 +246,11 @@ fn headers(stamp: Option<&[u8]>, record: &Outgoing) -> Option<OwnedHeaders> {
     })
 }
 
+/// The broker gives up a transaction only well after we do.
+pub(crate) fn transaction_timeout_ms(config: &Config) -> u64 {
+    (config.producer.timeout_ms * 2).max(60_000)
+}
+
 fn settings(config: &Config) -> ClientConfig {
     let record = config.max_record_bytes + topics::RECORD_OVERHEAD;
     // The broker gives up a transaction only well after we do.

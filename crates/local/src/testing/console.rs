@@ -38,6 +38,12 @@ impl KafkaServer {
         printed.lines().filter_map(address).collect()
     }
 
+    /// Makes a topic with the broker's own settings, as somebody else would.
+    pub async fn create_topic(&self, topic: &str, partitions: u32) {
+        let partitions = partitions.to_string();
+        or_fail(self.tool(TOPICS, &["--create", "--topic", topic, "--partitions", &partitions]).await);
+    }
+
     /// A topic from its beginning, as `kafka-console-consumer` prints it with isolation level `read_committed`: a record a
     /// line, `Partition:0`, headers, key and value, with tabs between. A topic without records takes a minute.
     pub async fn print(&self, topic: &str) -> String {
