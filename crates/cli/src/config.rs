@@ -103,6 +103,9 @@ impl Config {
         let mut config: Self = table.clone().try_into()?;
         config.validate()?;
         config.written = Written(table);
+        if let Some(postgres) = &mut config.postgres {
+            postgres.tables.target = tidemart_postgres::Target(tidemart_mysql::fits);
+        }
         Ok(config)
     }
 

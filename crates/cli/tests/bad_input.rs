@@ -52,6 +52,17 @@ fn wrong_usage_is_exit_code_two() {
     assert_says(&output, 1, &["/no/such/file"]);
 }
 
+/// Before anything is captured, not when the consumer meets the first row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_mysql_cannot_have_are_named_by_the_check_of_the_capture() {
+    let cycle = Cycle::new(Target::MariaDb).await;
+    let tables = "CREATE TABLE wide (id int PRIMARY KEY, a numeric(70, 2), b numeric(50, 40)); \
+                  CREATE TABLE folded (id int PRIMARY KEY, \"Id\" int); CREATE TABLE fine (id int PRIMARY KEY)";
+    cycle.postgres().await.batch_execute(tables).await.unwrap();
+    let words = ["column public.wide.a", "column public.wide.b", "upper and lower case", "2 tables are not"];
+    assert_says(&cycle.run(&["capture", "--check"]), 0, &words);
+}
+
 #[test]
 fn a_number_that_the_shop_does_not_take_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();

@@ -48,4 +48,4 @@ pub use preflight::check;
 pub use pulse::answered;
 pub use read::TableReader;
 pub use recorded::replicas;
-pub use tables::ensure_table;
+pub use tables::{ensure_table, fits};

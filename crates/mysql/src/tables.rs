@@ -35,6 +35,16 @@ pub async fn ensure_table(
     ensure(conn, server, shape, Follow::Shape, rules).await.map(drop).map_err(Fault::into_error)
 }
 
+/// Whether a table can have a replica at all, as far as that depends on the table alone.
+///
+/// # Errors
+/// Every reason why it cannot, with the names of columns.
+pub fn fits(schema: &TableSchema) -> std::result::Result<(), String> {
+    let reasons = [replica_name(&schema.table).err(), check_columns(schema).err(), definitions(schema).err()];
+    let reasons: Vec<_> = reasons.into_iter().flatten().collect();
+    if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+}
+
 /// Whether the replica follows the shape that it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Follow {
@@ -240,4 +250,31 @@ async fn check_marks(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemart_change::{Column, ColumnType, TableName, schema::NumericShape};
+
+    use super::*;
+
+    #[test]
+    fn all_reasons_against_a_replica_are_told_at_once() {
+        let wide = |precision, scale| ColumnType::Numeric(Some(NumericShape { precision, scale }));
+        let column = |(name, column_type): (&str, ColumnType)| Column {
+            name: name.to_owned(),
+            column_type,
+            nullable: false,
+        };
+        let columns = [("id", ColumnType::Integer), ("a", wide(70, 2)), ("ID", wide(50, 40))];
+        let columns = columns.into_iter().map(column).collect();
+        let mut schema =
+            TableSchema { table: TableName::new("public", "tidemart_x"), version: 1, columns, key: vec![0] };
+        let reasons = fits(&schema).unwrap_err();
+        for words in ["are our own", "upper and lower case", "tidemart_x.a cannot", "tidemart_x.ID cannot"] {
+            assert!(reasons.contains(words), "{words}: {reasons}");
+        }
+        (schema.table.name, schema.columns) = ("x".to_owned(), schema.columns[..1].to_vec());
+        assert_eq!(fits(&schema), Ok(()));
+    }
 }

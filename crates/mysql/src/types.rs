@@ -104,17 +104,23 @@ impl Definition {
     }
 }
 
-/// The types of a table's columns, in order; else the column that has none and why.
+/// The types of a table's columns, in order; else all columns that have none and why.
 pub(crate) fn definitions(schema: &TableSchema) -> Result<Vec<Definition>, String> {
     let share = key_share(schema)?;
-    let mut definitions = Vec::with_capacity(schema.columns.len());
+    let (mut definitions, mut refused) = (Vec::with_capacity(schema.columns.len()), Vec::new());
     for (index, column) in schema.columns.iter().enumerate() {
         let definition = if schema.is_key(index) {
             in_key(&column.column_type, share)
         } else {
             plain(&column.column_type)
         };
-        definitions.push(definition.map_err(|reason| refusal(schema, column, &reason))?);
+        match definition {
+            Ok(definition) => definitions.push(definition),
+            Err(reason) => refused.push(refusal(schema, column, &reason)),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(refused.join("; "));
     }
     shrink(schema, &mut definitions)?;
     Ok(definitions)

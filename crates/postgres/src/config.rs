@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use tidemart_change::TableSchema;
 use tidemart_pipeline::{Error, Result, Tls};
 
 /// Longest name of a slot, a publication or any other identifier of Postgres (`NAMEDATALEN` - 1).
@@ -59,13 +60,35 @@ pub struct Tables {
     pub include: Vec<String>,
     /// What is left out nevertheless.
     pub exclude: Vec<String>,
+    /// What the target can have; everything, unless whoever knows the target says otherwise.
+    #[serde(skip)]
+    pub target: Target,
 }
 
 impl Default for Tables {
     fn default() -> Self {
-        Self { include: vec!["public.*".to_owned()], exclude: Vec::new() }
+        Self { include: vec!["public.*".to_owned()], exclude: Vec::new(), target: Target::default() }
     }
 }
+
+/// Says whether the target can have a table, and why not: such a table is refused like one that the log cannot give.
+#[derive(Clone, Copy, Debug)]
+pub struct Target(pub fn(&TableSchema) -> std::result::Result<(), String>);
+
+impl Default for Target {
+    fn default() -> Self {
+        Self(|_| Ok(()))
+    }
+}
+
+/// It is no setting.
+impl PartialEq for Target {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Target {}
 
 /// Sizes and paces; the defaults suit most captures.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -31,7 +31,7 @@ mod source;
 mod stream;
 
 pub use client::connect;
-pub use config::{Config, Limits, Tables};
+pub use config::{Config, Limits, Tables, Target};
 pub use doctor::examine;
 pub use lag::{Lag, Monitor, SlotState};
 pub use preflight::check;

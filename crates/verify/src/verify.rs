@@ -104,7 +104,7 @@ async fn choose(
     if options.tables.is_empty() {
         return Ok(captured);
     }
-    let patterns = Tables { include: options.tables.clone(), exclude: Vec::new() };
+    let patterns = Tables { include: options.tables.clone(), ..Tables::default() };
     let wanted = catalog::tables(client, &patterns).await?;
     wanted.require_named()?;
     let wanted: BTreeSet<_> = wanted.tables.iter().map(|table| table.schema.table.clone()).collect();

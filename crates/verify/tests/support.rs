@@ -84,7 +84,7 @@ impl Pair {
     }
 
     pub(crate) async fn tables(&self) -> Vec<CatalogTable> {
-        let tables = Tables { include: vec!["*.*".to_owned()], exclude: Vec::new() };
+        let tables = Tables { include: vec!["*.*".to_owned()], ..Tables::default() };
         let catalog = catalog::tables(&self.client, &tables).await.unwrap();
         assert_eq!(catalog.refused, []);
         catalog.tables
@@ -126,7 +126,7 @@ pub(crate) fn postgres_config(database: &TestDatabase) -> tidemart_postgres::Con
         user: database.user.clone(),
         password: SecretString::from(database.password.as_str()),
         database: database.database.clone(),
-        tables: Tables { include: vec!["*.*".to_owned()], exclude: Vec::new() },
+        tables: Tables { include: vec!["*.*".to_owned()], ..Tables::default() },
         ..tidemart_postgres::Config::default()
     }
 }

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 
 use self::pattern::Pattern;
 pub(crate) use self::types::Types;
-use crate::{Tables, error::at};
+use crate::{Tables, config::Target, error::at};
 
 /// The tables that the patterns name.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,7 @@ pub async fn tables(client: &Client, patterns: &Tables) -> PipelineResult<Catalo
             found.push((relation, named));
         }
     }
-    let mut catalog = judge(client, &found).await?;
+    let mut catalog = judge(client, &found, patterns.target).await?;
     let absent = include.iter().filter_map(Pattern::literal);
     let absent = absent.filter(|table| !found.iter().any(|(relation, _)| relation.table == *table));
     catalog.refused.extend(absent.map(|table| Refusal {
@@ -209,7 +209,7 @@ pub(crate) async fn set_aside_foreign(
     Ok(())
 }
 
-async fn judge(client: &Client, found: &[(Relation, bool)]) -> PipelineResult<Catalog> {
+async fn judge(client: &Client, found: &[(Relation, bool)], target: Target) -> PipelineResult<Catalog> {
     let types = Types::read(client).await?;
     let oids: Vec<u32> = found.iter().map(|(relation, _)| relation.oid).collect();
     let columns =
@@ -222,7 +222,11 @@ async fn judge(client: &Client, found: &[(Relation, bool)]) -> PipelineResult<Ca
     let mut catalog = Catalog { types, ..Catalog::default() };
     for (relation, named) in found {
         let attributes = attributes.remove(&relation.oid).unwrap_or_default();
-        match table(relation, &attributes, &catalog.types) {
+        let table = table(relation, &attributes, &catalog.types).and_then(|table| {
+            (target.0)(&table.schema).map_err(|reason| refusal::of_target(&reason))?;
+            Ok(table)
+        });
+        match table {
             Ok(table) => catalog.tables.push(table),
             Err(reason) => {
                 catalog.refused.push(Refusal { table: relation.table.clone(), reason, named: *named });
@@ -241,7 +245,6 @@ fn table(relation: &Relation, attributes: &[Attribute], types: &Types) -> Result
     let problems = [
         columns.as_ref().err().map(|unsupported| refusal::of_types(unsupported)),
         index_order.as_ref().err().cloned(),
-        refusal::of_names(&sent),
         refusal::of_full_identity(relation, &generated),
         match (&columns, &index_order) {
             (Ok(columns), Ok(order)) => refusal::of_key_columns(columns, &sent, order),

@@ -7,7 +7,9 @@ use super::{Attribute, Relation};
 /// Kinds of relations that have no changes of their own in the log.
 pub(super) fn of_relation(relation: &Relation) -> Result<(), String> {
     let reason = match (relation.kind, relation.persistence) {
-        (b'p', _) => "is partitioned: its rows live in its partitions; name those instead",
+        (b'p', _) => {
+            "is partitioned: its rows live in its partitions; name those instead, by a pattern such as public.events_* (under its own name Postgres would tell nothing of a partition that is attached, detached or truncated)"
+        }
         (b'f', _) => "is a foreign table: its changes are not in this server's log; exclude it",
         (b'v' | b'm', _) => "is a view: its rows live in its tables; name those instead",
         (_, b'u') => "is unlogged: its changes are not in the log; ALTER TABLE … SET LOGGED, or exclude it",
@@ -70,16 +72,8 @@ fn why_not(attribute: &Attribute) -> &'static str {
     }
 }
 
-/// MySQL takes names of columns that differ only in upper and lower case for one.
-pub(super) fn of_names(attributes: &[&Attribute]) -> Option<String> {
-    let folded: Vec<_> = attributes.iter().map(|attribute| attribute.name.to_lowercase()).collect();
-    let twice = |index: &usize| folded[..*index].contains(&folded[*index]);
-    let second = (0..folded.len()).find(twice)?;
-    let first = folded.iter().position(|name| *name == folded[second])?;
-    let (first, second) = (&attributes[first].name, &attributes[second].name);
-    Some(format!(
-        "has the columns {first} and {second}, which MySQL takes for one since their names differ only in upper and lower case; rename one or exclude the table"
-    ))
+pub(super) fn of_target(reason: &str) -> String {
+    format!("cannot be in the target: {reason}; change it in Postgres or exclude the table")
 }
 
 /// A key must print in one way only, or one row would have two keys downstream.
