@@ -21,6 +21,8 @@ mod faults;
 #[cfg(test)]
 mod marts;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod up;

@@ -17,35 +17,49 @@ use crate::cycle::{TIDEMART, role::wait_for};
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A folder that every account can enter, for servers that run as an unprivileged one; their data lie in it.
-struct Home(PathBuf);
+pub struct Home(PathBuf);
 
 impl Home {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("tidemart-up-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(TIDEMART);
         command.args(arguments).env("TIDEMART_DATA", self.data()).stdin(Stdio::null());
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Starts `up`, its output in a file.
     fn up(&self, name: &str) -> Up {
+        self.up_with(name, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn up_with(&self, name: &str, variables: &[(&str, &str)]) -> Up {
         let log = self.0.join(format!("{name}.txt"));
         let file = std::fs::File::create(&log).unwrap();
         let mut command = self.command(&["up", "--size", "tiny", "--rate", "20"]);
-        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let child = command
+            .envs(variables.iter().copied())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
         Up { child, log }
     }
 
@@ -87,18 +101,18 @@ impl Drop for Home {
     }
 }
 
-struct Up {
+pub struct Up {
     child: Child,
     log: PathBuf,
 }
 
 impl Up {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits for the table, and a status line after it without a problem.
-    async fn is_live(&mut self) {
+    pub async fn is_live(&mut self) {
         wait_for("the status line", || {
             let text = self.text();
             let after = text.split_once("passwords and all settings").map_or("", |(_, after)| after);
@@ -109,12 +123,16 @@ impl Up {
         assert!(self.child.try_wait().unwrap().is_none(), "{}", self.text());
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
