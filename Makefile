@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest check audit bench fuzz setup servers
+.PHONY: help run test test-oldest campaign check audit bench fuzz setup servers
 
 CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
@@ -24,6 +24,9 @@ test-oldest: setup servers ## The tests of data with the oldest servers, Postgre
 	@scripts/setup.sh oldest
 	TIDEMART_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin TIDEMART_TEST_MARIADB_BIN=/usr/bin \
 		$(CARGO) test --locked -p tidemart-postgres -p tidemart-mysql -p tidemart-marts -p tidemart-verify -p tidemart $(ARGS) -- --test-threads $(TEST_THREADS)
+
+campaign: setup servers ## Random faults and workloads; SEEDS=200 for so many seeds, SEED=17 for that one alone
+	CAMPAIGN_SEEDS="$(SEEDS)" CAMPAIGN_SEED="$(SEED)" $(CARGO) test --locked -p tidemart --test main -- --exact campaign::seeds --nocapture
 
 # Before the tests, whose time limits are not made for a slow network. Built with the same features as they are.
 servers: setup

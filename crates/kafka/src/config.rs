@@ -85,8 +85,8 @@ pub const DEFAULT_PREFIX: &str = "tidemart";
 pub const DEFAULT_PARTITIONS: i32 = 2;
 /// Seven days.
 pub const DEFAULT_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-/// Six seconds.
-pub const DEFAULT_ANSWER_TIMEOUT_MS: u64 = 6_000;
+/// Four seconds: a commit may meet two dead connections, one after the other.
+pub const DEFAULT_ANSWER_TIMEOUT_MS: u64 = 4_000;
 /// 64 MiB, well below the 100 MiB that a broker takes in one request.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 64 << 20;
 

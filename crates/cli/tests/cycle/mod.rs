@@ -173,7 +173,8 @@ impl Cycle {
         self.try_mysql().await.unwrap()
     }
 
-    async fn try_mysql(&self) -> mysql_async::Result<mysql_async::Conn> {
+    /// As [`Cycle::mysql`]; its errors are the caller's.
+    pub async fn try_mysql(&self) -> mysql_async::Result<mysql_async::Conn> {
         open(&self.target).await
     }
 

@@ -24,6 +24,8 @@ const KEYS: i64 = 400;
 pub struct Workload {
     client: Client,
     random: SmallRng,
+    /// Now and then a transaction changes hundreds of rows.
+    large: bool,
 }
 
 impl Workload {
@@ -37,7 +39,18 @@ impl Workload {
              FROM generate_series(1, {rows}) g;"
         );
         client.batch_execute(&fill).await.unwrap();
-        Self { client, random: SmallRng::seed_from_u64(seed) }
+        Self::beside(client, seed)
+    }
+
+    /// Another session on tables that are there.
+    pub fn beside(client: Client, seed: u64) -> Self {
+        Self { client, random: SmallRng::seed_from_u64(seed), large: false }
+    }
+
+    /// With large transactions among the others.
+    pub fn with_large(mut self) -> Self {
+        self.large = true;
+        self
     }
 
     /// Commits so many transactions of one to six changes; some are rolled back.
@@ -50,6 +63,9 @@ impl Workload {
     /// One of them; after an error it may or may not be committed, and the connection is gone.
     pub async fn transaction(&mut self) -> Result<(), tokio_postgres::Error> {
         let mut statements = String::from("BEGIN;");
+        if self.large && self.random.random_bool(0.02) {
+            statements += &self.many();
+        }
         for _ in 0..self.random.random_range(1..=6) {
             statements += &self.change();
         }
@@ -60,6 +76,19 @@ impl Workload {
     /// Goes on by another connection.
     pub fn set_client(&mut self, client: Client) {
         self.client = client;
+    }
+
+    /// Hundreds of rows, wide values among them that a partial update leaves out.
+    fn many(&mut self) -> String {
+        let number = self.random.random_range(0..1_000_000);
+        match self.random.random_range(0..3) {
+            0 => format!("UPDATE accounts SET balance = {number} % 1000 WHERE id % 3 = {number} % 3;"),
+            1 => format!("DELETE FROM entries WHERE account_id % 5 = {number} % 5;"),
+            _ => format!(
+                "INSERT INTO entries SELECT g, {number} % 4, {number}, 'many' FROM generate_series(1, 600) g
+                 ON CONFLICT (account_id, n) DO UPDATE SET kind = excluded.kind;"
+            ),
+        }
     }
 
     fn change(&mut self) -> String {

@@ -14,18 +14,18 @@ use tokio::task::JoinHandle;
 use crate::cycle::{connect, workload::Workload};
 
 /// Between two transactions: enough for a batch in every moment, and little to read in the end.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(40);
 /// Between two attempts to come back to a server that was killed.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// A workload that goes on until it is stopped, whatever happens to its server.
-pub(super) struct Load {
+pub struct Load {
     stopped: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Load {
-    pub(super) fn start(mut workload: Workload, source: TestDatabase) -> Self {
+    pub fn start(mut workload: Workload, source: TestDatabase) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopped);
         let task = tokio::spawn(async move {
@@ -39,14 +39,14 @@ impl Load {
         Self { stopped, task }
     }
 
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.task.await.unwrap();
     }
 }
 
 /// A connection to a server that may be away for a while.
-pub(super) async fn again(source: &TestDatabase) -> tokio_postgres::Client {
+pub async fn again(source: &TestDatabase) -> tokio_postgres::Client {
     loop {
         if let Ok(client) = connect(source).await {
             return client;

@@ -18,7 +18,7 @@ async fn both_roles_stand_still_and_go_on() {
     let mut trial = Trial::new(Cycle::new(Target::MariaDb).await, 21).await;
     let database = &trial.cycle.source.database;
     let shorten = format!("ALTER ROLE CURRENT_USER IN DATABASE {database} SET wal_sender_timeout = '3s'");
-    trial.client.batch_execute(&shorten).await.unwrap();
+    trial.cycle.postgres().await.batch_execute(&shorten).await.unwrap();
     let variables = [("TIDEMART_KAFKA_PRODUCER__TIMEOUT_MS", TIMEOUT_MS.to_string())];
     let roles = [trial.cycle.start_with("capture", &variables), trial.cycle.start("consumer", None)];
     trial.heal("start").await;
