@@ -51,6 +51,7 @@ FUZZ_SECONDS ?= 600
 
 fuzz: setup ## Fuzz the decoders, FUZZ_SECONDS each; needs a nightly compiler and cargo-fuzz
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "run: rustup toolchain install nightly && cargo install cargo-fuzz --locked"; exit 1; }
+	@test -d fuzz/corpus || tar -C fuzz -xJf fuzz/corpus.tar.xz
 	@for target in pgoutput envelope positions configuration; do \
 		$(CARGO) +nightly fuzz run --fuzz-dir fuzz --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
 	done
