@@ -41,14 +41,18 @@ async fn tables_are_read_or_refused_by_name() {
     let fixture = Fixture::new(MANY).await;
     let catalog = catalog::tables(&fixture.client, &Tables::default()).await.unwrap();
     let names: Vec<_> = catalog.tables.iter().map(|table| table.schema.table.name.as_str()).collect();
-    assert_eq!(names, ["arrays", "good", "networks", "part"]);
+    // Before version 18 Postgres lets the application change such a table though it is published.
+    let version = fixture.value("SHOW server_version_num").await.unwrap();
+    let strict = version.as_str() >= "180000";
+    let whole = if strict { None } else { Some("whole") };
+    assert_eq!(names, ["arrays", "good", "networks", "part"].into_iter().chain(whole).collect::<Vec<_>>());
     let good = &catalog.tables[1];
     // The key is in the order of the columns; chunks go along the index.
     assert_eq!((good.schema.key.as_slice(), good.index_order.as_slice()), (&[0, 1][..], &[1, 0][..]));
     let mut refused: Vec<_> =
         catalog.refused.iter().map(|refusal| (refusal.table.name.as_str(), &refusal.reason)).collect();
     refused.sort();
-    let expected = [
+    let mut expected = vec![
         ("computed", "the generated column twice in its key"),
         ("deferred", "a DEFERRABLE one is none"),
         (
@@ -67,8 +71,10 @@ async fn tables_are_read_or_refused_by_name() {
             "unsupported",
             "has the column p of the type pair (a composite type; jsonb, or a column for each of its fields, holds it), the column price of the type money (what it prints depends on lc_monetary; numeric(19, 2) holds it), the column r of the type regclass[] (what it prints depends on names, which may change; oid or text holds it), which are not supported",
         ),
-        ("whole", "has REPLICA IDENTITY FULL and the generated column twice"),
     ];
+    if strict {
+        expected.push(("whole", "has REPLICA IDENTITY FULL and the generated column twice"));
+    }
     assert_eq!(refused.len(), expected.len(), "{refused:?}");
     for ((table, reason), (name, words)) in refused.iter().zip(expected) {
         assert!(*table == name && reason.contains(words), "{table} {reason}");

@@ -30,7 +30,12 @@ fn print(out: &mut Vec<u8>, column_type: &ColumnType, text: &[u8]) -> Option<()>
     };
     let (mantissa, exponent) = scientific.split_once('e')?;
     let exponent: i32 = exponent.parse().ok()?;
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        // Equal to 0 on both sides; newer versions of MariaDB (10.11.19, not yet 11.4.5) store it as that (seen).
+        Some("0") => ("", "0"),
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
     out.extend_from_slice(sign.as_bytes());
     if fixed.contains(&exponent) {
         write_fixed(out, mantissa, exponent);
@@ -68,7 +73,8 @@ mod tests {
         use ColumnType::{Double, Real};
         for (column_type, text, expected) in [
             (Double, "0", "0"),
-            (Double, "-0", "-0"),
+            (Double, "-0", "0"),
+            (Double, "-0.5", "-0.5"),
             (Double, "100", "100"),
             (Double, "1234.5", "1234.5"),
             (Double, "1e14", "100000000000000"),

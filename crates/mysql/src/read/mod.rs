@@ -3,8 +3,9 @@
 //! [`TableReader`] reads by ranges of the key and by lists of keys. The order of keys is the same on every server and
 //! depends on no collation, see [`TableReader::compare`].
 //!
-//! Postgres and Rust may print a `real` or `double precision` by other digits that mean the same number; whoever
-//! compares rows passes those of Postgres through [`canonical`] as well.
+//! Postgres and Rust may print a `real` or `double precision` by other digits that mean the same number, and of 0 and -0,
+//! which are equal, some versions of MariaDB have only one; whoever compares rows passes those of Postgres through
+//! [`canonical`] as well.
 
 mod canonical;
 mod float;

@@ -65,8 +65,9 @@ impl Look {
     /// The same for equal values.
     fn normal(self, text: String) -> String {
         match self {
-            Self::Real => text.parse::<f32>().map(|x| format!("{:x}", x.to_bits())).unwrap_or(text),
-            Self::Double => text.parse::<f64>().map(|x| format!("{:x}", x.to_bits())).unwrap_or(text),
+            // Of 0 and -0, which are equal, MariaDB has only one: -0 plus 0 is 0.
+            Self::Real => text.parse::<f32>().map(|x| format!("{:x}", (x + 0.0).to_bits())).unwrap_or(text),
+            Self::Double => text.parse::<f64>().map(|x| format!("{:x}", (x + 0.0).to_bits())).unwrap_or(text),
             Self::Array { .. } => serde_json::from_str::<Json>(&text).unwrap().to_string(),
             _ => text,
         }
