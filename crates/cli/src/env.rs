@@ -6,18 +6,9 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "TIDEMART_";
 
-/// Variables that are options of the command line or belong to the local servers.
-const NOT_SETTINGS: [&str; 9] = [
-    "CONFIG",
-    "LOG",
-    "LOG_FORMAT",
-    "DATA",
-    "CACHE",
-    "FAILPOINT",
-    "FAILPOINT_NTH",
-    "FAILPOINT_REPORT",
-    "TEST_SEED",
-];
+/// Variables that are options of the command line or belong to the local servers; those of tests begin with `TEST_`.
+const NOT_SETTINGS: [&str; 8] =
+    ["CONFIG", "LOG", "LOG_FORMAT", "DATA", "CACHE", "FAILPOINT", "FAILPOINT_NTH", "FAILPOINT_REPORT"];
 
 /// Keys whose value is text even where it looks like a number or a truth value.
 const TEXTS: [&str; 11] = [
@@ -60,7 +51,7 @@ pub fn arm_failpoint(variables: impl Iterator<Item = (String, String)>) {
 pub fn apply(settings: &mut Table, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<()> {
     for (name, text) in variables {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
-        if NOT_SETTINGS.contains(&path) {
+        if NOT_SETTINGS.contains(&path) || path.starts_with("TEST_") {
             continue;
         }
         set(settings, path, &text).with_context(|| format!("environment variable {name}"))?;

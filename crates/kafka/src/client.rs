@@ -25,16 +25,17 @@ use crate::{
 };
 
 /// How long a look at a broker that may be away takes at most.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it is tried whether a certificate passes by any name.
 const NAME_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long one question takes at most, after which it is looked whether there is a reason.
+/// How long the first question takes at most, after which it is looked whether there is a reason; a busy broker is given
+/// twice as long for each further one.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Finds out whether the brokers answer.
 ///
 /// # Errors
-/// When the configuration is not valid, or no broker answers within five seconds.
+/// When the configuration is not valid, or no broker answers within ten seconds.
 pub async fn check(config: &Config) -> Result<()> {
     config.validate()?;
     // librdkafka would not name the setting.
@@ -72,8 +73,10 @@ fn ask(config: &Config, limit: Duration) -> std::result::Result<(), (Option<Flaw
         create(&lone_consumer(config), Context::new("check"));
     let client = client.map_err(|error| (None, error))?;
     let (deadline, topic) = (Instant::now() + limit, crate::topics::positions(&config.prefix));
+    let mut patience = LOOK_TIMEOUT;
     loop {
-        let Err(cause) = client.fetch_metadata(Some(&topic), LOOK_TIMEOUT) else { return Ok(()) };
+        let Err(cause) = client.fetch_metadata(Some(&topic), patience) else { return Ok(()) };
+        patience *= 2;
         while client.poll(Duration::ZERO).is_some() {}
         let said = client.context().said();
         let flaw = said.iter().find_map(|text| Flaw::of(text));
