@@ -9,7 +9,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use tidemart_change::TableName;
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Error, Result};
 use tracing::info;
 
 use crate::{
@@ -153,13 +153,22 @@ impl Topics {
                     self.topics.insert(topic.clone(), shape);
                 }
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => self.look_again(config).await?,
-                Err((_, code)) => {
-                    let cause = rdkafka::error::KafkaError::AdminOp(code);
-                    return Err(error::of(format!("cannot make topic {topic}"), cause));
-                }
+                Err((_, code)) => return Err(self.not_made(config, topic, code)),
             }
         }
         Ok(())
+    }
+
+    /// No more replicas than brokers were asked for, unless the settings did: then a broker has missed its heartbeats,
+    /// which a busy one does, and will be back.
+    fn not_made(&self, config: &Config, topic: &str, code: RDKafkaErrorCode) -> Error {
+        let (doing, cause) =
+            (format!("cannot make topic {topic}"), rdkafka::error::KafkaError::AdminOp(code));
+        let fits = |wanted| usize::try_from(wanted).is_ok_and(|wanted| wanted <= self.brokers);
+        if code == RDKafkaErrorCode::InvalidReplicationFactor && config.replication.is_none_or(fits) {
+            return Error::transient(doing).because(cause);
+        }
+        error::of(doing, cause)
     }
 
     async fn look_again(&mut self, config: &Config) -> Result<()> {
