@@ -145,7 +145,7 @@ impl Applier {
         let (found, follow) = if is_truncate(record) {
             (self.known.of(&record.schema.table), Follow::Nothing)
         } else {
-            (self.known.find(&record.schema), Follow::Shape)
+            (self.known.find(&record.schema, record.stamp.epoch.generation), Follow::Shape)
         };
         if found.is_some() {
             return Ok(None);
@@ -366,7 +366,7 @@ impl Applier {
         {
             return Ok(position);
         }
-        let replica = self.known.find(schema).ok_or_else(|| unprepared(&schema.table))?;
+        let replica = self.known.of(&schema.table).ok_or_else(|| unprepared(&schema.table))?;
         collectors.push(Collector::new(Arc::clone(replica)));
         Ok(collectors.len() - 1)
     }

@@ -11,10 +11,10 @@ use crate::replica::Replica;
 pub(crate) struct Known(Vec<Arc<Replica>>);
 
 impl Known {
-    /// The replica that takes rows of this schema. Records of one table mostly share one.
-    pub(crate) fn find(&self, schema: &Arc<TableSchema>) -> Option<&Arc<Replica>> {
-        let same = self.0.iter().find(|replica| Arc::ptr_eq(&replica.schema, schema));
-        same.or_else(|| self.0.iter().find(|replica| replica.schema.covers(schema)))
+    /// The replica of this table, unless its shape is older than this schema.
+    pub(crate) fn find(&self, schema: &TableSchema, generation: u32) -> Option<&Arc<Replica>> {
+        self.of(&schema.table)
+            .filter(|replica| (replica.generation, replica.schema.version) >= (generation, schema.version))
     }
 
     /// The replica of this table, in whatever shape.

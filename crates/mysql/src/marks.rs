@@ -79,7 +79,8 @@ impl MarkTable {
         let find = |column: &String| {
             schema.columns.iter().position(|other| other.name == *column).ok_or_else(|| {
                 Refusal::new(format!(
-                    "mart {} marks by {}.{column}, which does not exist; switch marts off for this database",
+                    "mart {} needs column {}.{column}, which the source does not have (any more); change the mart, or \
+                     switch marts off for this database (marts.enabled = false)",
                     rule.mart, rule.source
                 ))
             })

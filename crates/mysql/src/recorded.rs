@@ -35,6 +35,10 @@ pub(crate) struct Recorded {
     pub(crate) key: String,
     /// The replica's shape.
     pub(crate) shape: TableSchema,
+    /// The epoch's generation that the shape's version counts in.
+    pub(crate) generation: u32,
+    /// Columns of the replica that the source has no more.
+    pub(crate) left_over: Vec<String>,
     /// The replica was seen to exist.
     pub(crate) made: bool,
     /// Where it was emptied last.
@@ -83,11 +87,15 @@ async fn look_up(conn: &mut Conn, key: &str) -> Result<Option<(TableName, Record
 
 fn read(row: Row, key: &str) -> Result<(TableName, Recorded)> {
     let damaged = || Error::fatal(format!("the row {key} of tidemart_tables cannot be read; restore it"));
-    let (schema, name, shape, made, truncated_at) =
-        mysql_async::from_row_opt::<(String, String, String, bool, String)>(row).map_err(|_| damaged())?;
+    type Columns = (String, String, String, u32, Option<String>, bool, String);
+    let (schema, name, shape, generation, left_over, made, truncated_at) =
+        mysql_async::from_row_opt::<Columns>(row).map_err(|_| damaged())?;
+    let left_over = left_over.map_or(Ok(Vec::new()), |names| serde_json::from_str(&names));
     let recorded = Recorded {
         key: key.to_owned(),
         shape: read_shape(key, &shape)?,
+        generation,
+        left_over: left_over.map_err(|_| damaged())?,
         made,
         truncated_at: truncated_at.parse().map_err(|()| damaged())?,
     };
@@ -116,4 +124,34 @@ fn shape_literal(schema: &TableSchema) -> Result<String> {
 pub(crate) async fn note_made(conn: &mut Conn, key: &str) -> Result<()> {
     let statement = format!("UPDATE tidemart_tables SET made = TRUE WHERE replica = {key} AND NOT made");
     conn.query_drop(statement).await.map_err(fault::querying)
+}
+
+impl Recorded {
+    /// Whether a record of this schema is of a newer shape than the replica.
+    pub(crate) fn is_older_than(&self, schema: &TableSchema, generation: u32) -> bool {
+        (self.generation, self.shape.version) < (generation, schema.version)
+    }
+
+    /// Records the shape that the replica has now, unless another lane has recorded one.
+    pub(crate) async fn note_shape(
+        &self,
+        conn: &mut Conn,
+        shape: &TableSchema,
+        generation: u32,
+        left_over: &[String],
+    ) -> Result<()> {
+        let names = serde_json::to_string(left_over)
+            .map_err(|error| Error::fatal("cannot record columns").because(error))?;
+        let statement = format!(
+            "UPDATE tidemart_tables SET version = {}, generation = {generation}, shape = {}, left_over = {} \
+             WHERE replica = {} AND generation = {} AND version = {}",
+            shape.version,
+            shape_literal(shape)?,
+            quote_string(&names),
+            self.key,
+            self.generation,
+            self.shape.version
+        );
+        conn.query_drop(statement).await.map_err(fault::querying)
+    }
 }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use tidemart_change::{ColumnType, Op, Payload, Record, Row, TableSchema, Value};
 
-use crate::{fault::Refusal, place::Place, replica::Replica};
+use crate::{fault::Refusal, place::Place, projection::Projection, replica::Replica};
 
 /// What is to happen to the row with some key.
 #[derive(Debug)]
@@ -17,15 +17,14 @@ pub(crate) enum Action<'a> {
     /// Overwrite the columns that are there, in a row that exists.
     Update(Cow<'a, Row>),
     /// Remove; the row holds at least the key.
-    Delete(&'a Row),
+    Delete(Cow<'a, Row>),
 }
 
 impl Action<'_> {
     /// A row that holds the key.
     pub(crate) fn row(&self) -> &Row {
         match self {
-            Self::Upsert(row) | Self::Update(row) => row,
-            Self::Delete(row) => row,
+            Self::Upsert(row) | Self::Update(row) | Self::Delete(row) => row,
         }
     }
 }
@@ -60,6 +59,8 @@ pub(crate) struct Collector<'a> {
     changes: Vec<Pending<'a>>,
     snapshot: bool,
     commit_us: i64,
+    /// By versions of the schema; a transaction rarely has more than one.
+    projections: Vec<(Arc<TableSchema>, Option<Projection>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -76,10 +77,10 @@ struct Pending<'a> {
     after_snapshot: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Change<'a> {
-    Row(Op, &'a Row),
-    Delete(&'a Row),
+    Row(Op, Cow<'a, Row>),
+    Delete(Cow<'a, Row>),
 }
 
 impl<'a> Collector<'a> {
@@ -96,6 +97,7 @@ impl<'a> Collector<'a> {
             changes: Vec::new(),
             snapshot: false,
             commit_us: i64::MAX,
+            projections: Vec::new(),
         }
     }
 
@@ -109,25 +111,39 @@ impl<'a> Collector<'a> {
         if Place::from(&record.stamp) <= self.replica.truncated_at {
             return Ok(());
         }
-        let (change, commit_time_ms) = match &record.payload {
-            Payload::Upsert { op, row, commit_time_ms } => (Change::Row(*op, row), *commit_time_ms),
-            Payload::Delete { row, commit_time_ms } => (Change::Delete(row), *commit_time_ms),
+        let (op, row, commit_time_ms) = match &record.payload {
+            Payload::Upsert { op, row, commit_time_ms } => (*op, row, *commit_time_ms),
+            Payload::Delete { row, commit_time_ms } => (Op::Delete, row, *commit_time_ms),
             Payload::Tombstone | Payload::Mark(_) => return Ok(()),
         };
-        let row = match change {
-            Change::Row(_, row) if row.len() != self.replica.columns.len() => {
-                return Err(self.replica.incomplete());
-            }
-            Change::Row(_, row) | Change::Delete(row) => row,
-        };
+        if op != Op::Delete && row.len() != record.schema.columns.len() {
+            return Err(self.replica.incomplete());
+        }
+        let row = self.project(&record.schema, row)?;
         let start = self.keys.len();
-        self.encode_key(row)?;
-        self.snapshot |= matches!(change, Change::Row(Op::Read, _));
+        self.encode_key(&row)?;
+        self.snapshot |= op == Op::Read;
+        let change = if op == Op::Delete { Change::Delete(row) } else { Change::Row(op, row) };
         self.commit_us = self.commit_us.min(commit_time_ms.saturating_mul(1000));
         let key = start..self.keys.len();
         let prefix = prefix(&self.keys[key.clone()]);
         self.changes.push(Pending { prefix, key, change, after_snapshot });
         Ok(())
+    }
+
+    /// The row in the replica's shape.
+    fn project(&mut self, schema: &Arc<TableSchema>, row: &'a Row) -> Result<Cow<'a, Row>, Refusal> {
+        let known = self.projections.iter().position(|(of, _)| Arc::ptr_eq(of, schema));
+        let position = match known {
+            Some(position) => position,
+            None => {
+                let projection = Projection::new(schema, &self.replica.schema)?;
+                self.projections.push((Arc::clone(schema), projection));
+                self.projections.len() - 1
+            }
+        };
+        let projection = self.projections[position].1.as_ref();
+        Ok(projection.map_or(Cow::Borrowed(row), |projection| Cow::Owned(projection.apply(row))))
     }
 
     /// Appends the key so that bytes compare as keys do: integers by value, texts by their bytes.
@@ -178,10 +194,10 @@ fn fold<'a>(
 ) -> Result<Entry<'a>, Refusal> {
     let marked = older.as_ref().is_some_and(|entry| entry.marked);
     let was_needed = older.as_ref().is_some_and(|entry| entry.must_exist);
-    let (action, must_exist) = match (pending.change, older.map(|entry| entry.action)) {
+    let (action, must_exist) = match (pending.change.clone(), older.map(|entry| entry.action)) {
         (Change::Delete(row), _) => (Action::Delete(row), false),
-        (Change::Row(_, row), _) if !row.is_partial() => (Action::Upsert(Cow::Borrowed(row)), false),
-        (Change::Row(_, row), None) => (Action::Update(Cow::Borrowed(row)), pending.after_snapshot),
+        (Change::Row(_, row), _) if !row.is_partial() => (Action::Upsert(row), false),
+        (Change::Row(_, row), None) => (Action::Update(row), pending.after_snapshot),
         (Change::Row(_, row), Some(Action::Update(older))) => {
             (Action::Update(Cow::Owned(row.over(&older))), was_needed || pending.after_snapshot)
         }

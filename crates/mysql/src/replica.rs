@@ -37,6 +37,10 @@ pub(crate) struct Replica {
     /// sees to, both servers do it by updating the row in its place, and it costs them a sixth less than
     /// `INSERT … ON DUPLICATE KEY UPDATE`.
     pub(crate) upsert_head: String,
+    /// ` ON DUPLICATE KEY UPDATE …` where the replica has columns of its own, whose values REPLACE would lose.
+    pub(crate) upsert_tail: String,
+    /// The epoch's generation that the schema's version counts in.
+    pub(crate) generation: u32,
     /// Marts' marks of this table.
     pub(crate) marks: Vec<MarkTable>,
 }
@@ -50,6 +54,8 @@ impl Replica {
             return Err(Refusal::new(format!("table {} has no key", schema.table)));
         }
         Ok(Self {
+            upsert_tail: String::new(),
+            generation: 0,
             upsert_head: format!("REPLACE INTO {table} ({}) VALUES ", columns.join(",")),
             literals: schema.columns.iter().map(|column| Literal::of(&column.column_type)).collect(),
             limits: types::key_limits(&schema).map_err(Refusal::new)?,
@@ -65,9 +71,22 @@ impl Replica {
 
     /// For statements that change rows: as long as this is recorded.
     pub(crate) fn recorded_as(self, recorded: &Recorded) -> Self {
-        let Recorded { key, truncated_at, .. } = recorded;
-        let condition = format!("replica={key} AND truncated_at='{truncated_at}'");
-        Self { condition, truncated_at: *truncated_at, ..self }
+        let Recorded { key, generation, truncated_at, shape, .. } = recorded;
+        let condition = format!(
+            "replica={key} AND generation={generation} AND version={} AND truncated_at='{truncated_at}'",
+            shape.version
+        );
+        let known = Self { condition, generation: *generation, truncated_at: *truncated_at, ..self };
+        if recorded.left_over.is_empty() { known } else { known.keeping_others() }
+    }
+
+    fn keeping_others(self) -> Self {
+        let set: Vec<_> = self.columns.iter().map(|column| format!("{column}=VALUES({column})")).collect();
+        Self {
+            upsert_head: format!("INSERT INTO {} ({}) VALUES ", self.table, self.columns.join(",")),
+            upsert_tail: format!(" ON DUPLICATE KEY UPDATE {}", set.join(",")),
+            ..self
+        }
     }
 
     /// Appends the literal of a column. An absent one must not be asked for.

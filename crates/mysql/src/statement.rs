@@ -278,7 +278,9 @@ fn write_epoch(sql: &mut Vec<u8>, checkpoint: &Checkpoint) {
 fn write_upsert(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
     sql.extend_from_slice(replica.upsert_head.as_bytes());
     let columns = 0..replica.columns.len();
-    separated(sql, rows, b",", |sql, row| write_tuple(sql, replica, row, columns.clone()))
+    separated(sql, rows, b",", |sql, row| write_tuple(sql, replica, row, columns.clone()))?;
+    sql.extend_from_slice(replica.upsert_tail.as_bytes());
+    Ok(())
 }
 
 fn write_tuple(

@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use mysql_async::{Conn, prelude::Queryable};
 use tidemart_change::TableSchema;
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::Result;
 
 use crate::{
     connection::Server,
-    dialect::{Dialect, quote_identifier, quote_string},
+    dialect::{Dialect, quote_identifier},
     fault::{self, Fault, Refusal},
+    fits::{self, Fit},
+    follow,
+    inspect::{self, Found},
     marks::{MarkRule, MarkTable},
     names::{check_columns, replica_name},
-    recorded,
+    recorded::{self, Recorded},
     replica::Replica,
     types::{Definition, definitions},
 };
@@ -65,31 +68,42 @@ pub(crate) async fn ensure(
     let name = replica_name(&schema.table).map_err(Refusal::new)?;
     // Refused before it is recorded.
     definitions(schema).map_err(Refusal::new)?;
-    let recorded = recorded::claim(conn, server, schema, generation, &name).await?;
-    let schema = match follow {
-        Follow::Shape if !recorded.shape.covers(schema) => return Err(other_shape(schema, &name).into()),
-        Follow::Shape => Arc::clone(schema),
-        Follow::Nothing => Arc::new(recorded.shape.clone()),
-    };
-    let types = definitions(&schema).map_err(Refusal::new)?;
-    let rules = rules.iter().filter(|rule| rule.source == schema.table);
-    let marks =
-        rules.map(|rule| MarkTable::new(rule, &schema)).collect::<std::result::Result<Vec<_>, Refusal>>()?;
-    let replica = Replica::new(schema, marks)?.recorded_as(&recorded);
+    let mut recorded = recorded::claim(conn, server, schema, generation, &name).await?;
     if !recorded.made {
-        run_ddl(conn, &ddl(server.dialect, &replica, &types), &replica.schema).await?;
+        make(conn, server, &recorded, &name).await?;
     }
-    check(conn, server.dialect, &replica, &name, &types).await?;
-    recorded::note_made(conn, &recorded.key).await?;
+    if follow == Follow::Shape && recorded.is_older_than(schema, generation) {
+        // Refused before anything is altered.
+        bind(rules, schema)?;
+        follow::shape(conn, server, &recorded, (schema, generation), &name).await?;
+        recorded = recorded::claim(conn, server, schema, generation, &name).await?;
+    }
+    let shape = Arc::new(recorded.shape.clone());
+    let types = definitions(&shape).map_err(Refusal::new)?;
+    let marks = bind(rules, &shape)?;
+    let replica = Replica::new(shape, marks)?.recorded_as(&recorded);
+    check(conn, server.dialect, &replica, &name, &Expected { types: &types, recorded: &recorded }).await?;
     ensure_marks(conn, server.dialect, &replica, types).await?;
     Ok(replica)
 }
 
-fn other_shape(schema: &TableSchema, name: &str) -> Refusal {
-    Refusal::new(format!(
-        "table {}: records of version {} have another shape than the replica {name}; it must be changed first",
-        schema.table, schema.version
-    ))
+/// The marts' rules for a table.
+fn bind(rules: &[MarkRule], schema: &TableSchema) -> std::result::Result<Vec<MarkTable>, Refusal> {
+    rules.iter().filter(|rule| rule.source == schema.table).map(|rule| MarkTable::new(rule, schema)).collect()
+}
+
+async fn make(
+    conn: &mut Conn,
+    server: &Server,
+    recorded: &Recorded,
+    name: &str,
+) -> std::result::Result<(), Fault> {
+    let types = definitions(&recorded.shape).map_err(Refusal::new)?;
+    let replica = Replica::new(Arc::new(recorded.shape.clone()), Vec::new())?;
+    run_ddl(conn, &ddl(server.dialect, &replica, &types), &recorded.shape).await?;
+    check(conn, server.dialect, &replica, name, &Expected { types: &types, recorded }).await?;
+    recorded::note_made(conn, &recorded.key).await?;
+    Ok(())
 }
 
 fn ddl(dialect: Dialect, replica: &Replica, types: &[Definition]) -> String {
@@ -112,28 +126,34 @@ async fn run_ddl(conn: &mut Conn, ddl: &str, schema: &TableSchema) -> std::resul
     conn.query_drop(ddl).await.map_err(|error| fault::applying(error, Some(schema)))
 }
 
+/// What a replica must be like.
+struct Expected<'a> {
+    types: &'a [Definition],
+    recorded: &'a Recorded,
+}
+
 /// A table that is there must be as we would have made it.
 async fn check(
     conn: &mut Conn,
     dialect: Dialect,
     replica: &Replica,
     name: &str,
-    types: &[Definition],
+    expected: &Expected<'_>,
 ) -> std::result::Result<(), Fault> {
     let refuse = |reason: String| {
         Fault::Rows(Refusal::new(format!("replica {name} of {} is refused: {reason}", replica.schema.table)))
     };
-    let found = found_columns(conn, name).await?;
+    let found = inspect::columns(conn, name).await?;
     if found.is_empty() {
         return Err(refuse("it was dropped; restore it, or begin anew with a snapshot".to_owned()));
     }
-    check_shape(dialect, replica, types, &found).map_err(&refuse)?;
-    let key: Vec<(String, Option<u32>)> = about(conn, include_str!("sql/table_key.sql"), name).await?;
-    let expected = replica.schema.key_columns().map(|column| (column.name.clone(), None)).collect::<Vec<_>>();
-    if key != expected {
+    check_shape(dialect, replica, expected, &found).map_err(&refuse)?;
+    let key = inspect::key(conn, name).await?;
+    let wanted = replica.schema.key_columns().map(|column| (column.name.clone(), None)).collect::<Vec<_>>();
+    if key != wanted {
         return Err(refuse("its primary key is not the source's key".to_owned()));
     }
-    let obstacles: Vec<String> = about(conn, include_str!("sql/table_obstacles.sql"), name).await?;
+    let obstacles = inspect::obstacles(conn, name).await?;
     match obstacles.first() {
         Some(obstacle) => {
             Err(refuse(format!("{obstacle}; replicas have a primary key in InnoDB and nothing else")))
@@ -142,72 +162,41 @@ async fn check(
     }
 }
 
-struct Found {
-    name: String,
-    column_type: String,
-    nullable: bool,
-    collation: Option<String>,
-    extra: String,
-}
-
-async fn found_columns(conn: &mut Conn, name: &str) -> Result<Vec<Found>> {
-    let rows = about(conn, include_str!("sql/table_columns.sql"), name).await?;
-    let found = |(name, column_type, nullable, collation, extra)| Found {
-        name,
-        column_type,
-        nullable,
-        collation,
-        extra,
-    };
-    Ok(rows.into_iter().map(found).collect())
-}
-
-async fn about<T>(conn: &mut Conn, query: &str, name: &str) -> Result<Vec<T>>
-where
-    T: mysql_async::prelude::FromRow + Send + 'static,
-{
-    conn.query(query.replace("{table}", &quote_string(name))).await.map_err(fault::querying)
-}
-
+/// A replica of ours may have wider columns than its source, and such as the source has no more.
 fn check_shape(
     dialect: Dialect,
     replica: &Replica,
-    types: &[Definition],
+    expected: &Expected<'_>,
     found: &[Found],
 ) -> std::result::Result<(), String> {
-    for (column, definition) in replica.schema.columns.iter().zip(types) {
+    let Expected { types, recorded } = expected;
+    for (column, definition) in replica.schema.columns.iter().zip(*types) {
         let name = &column.name;
         let Some(found) = found.iter().find(|found| found.name == *name) else {
             return Err(format!("column {name} is missing"));
         };
-        let expected = (definition.column_type.as_str(), definition.collation(dialect), column.nullable);
-        let actual = (&*without_width(&found.column_type), found.collation.as_deref(), found.nullable);
-        if expected != actual {
-            return Err(format!("column {name} is {}, must be {}", told(actual), told(expected)));
+        let wanted = (definition.column_type.as_str(), definition.collation(dialect), column.nullable);
+        let actual = (found.column_type.as_str(), found.collation.as_deref(), found.nullable);
+        let wide = recorded.made
+            && found.nullable == column.nullable
+            && fits::fit(found, definition, dialect) == Fit::Holds;
+        if wanted != actual && !wide {
+            return Err(format!("column {name} is {}, must be {}", told(actual), told(wanted)));
         }
-        if found.extra.to_uppercase().contains("GENERATED") && !found.extra.contains("DEFAULT_GENERATED") {
+        if found.generated {
             return Err(format!("column {name} is generated"));
         }
     }
-    let extra =
-        found.iter().find(|found| replica.schema.columns.iter().all(|column| column.name != found.name));
+    let known = |name: &String| {
+        recorded.left_over.contains(name) || replica.schema.columns.iter().any(|column| column.name == *name)
+    };
+    let extra = found.iter().find(|found| !known(&found.name));
     extra.map_or(Ok(()), |found| Err(format!("column {} is not the source's", found.name)))
 }
 
 fn told((column_type, collation, nullable): (&str, Option<&str>, bool)) -> String {
     let collation = collation.map(|collation| format!(" COLLATE {collation}")).unwrap_or_default();
     format!("{column_type}{collation}{}", if nullable { " NULL" } else { " NOT NULL" })
-}
-
-/// `int(11)`, as MariaDB and old MySQL print it, is `int`.
-fn without_width(column_type: &str) -> std::borrow::Cow<'_, str> {
-    for name in ["smallint", "int", "bigint"] {
-        let width = column_type.strip_prefix(name).and_then(|rest| rest.strip_prefix('('));
-        if let Some((_, rest)) = width.and_then(|rest| rest.split_once(')')) {
-            return format!("{name}{rest}").into();
-        }
-    }
-    column_type.into()
 }
 
 async fn ensure_marks(
@@ -218,7 +207,7 @@ async fn ensure_marks(
 ) -> std::result::Result<(), Fault> {
     let columns: Vec<_> = replica.columns.iter().cloned().zip(types).collect();
     for mark in &replica.marks {
-        if found_columns(conn, &mark.name).await?.is_empty() {
+        if inspect::columns(conn, &mark.name).await?.is_empty() {
             run_ddl(conn, &mark.ddl(&columns, dialect), &replica.schema).await?;
         }
         check_marks(conn, dialect, replica, mark, &columns).await?;
@@ -226,27 +215,32 @@ async fn ensure_marks(
     Ok(())
 }
 
-/// A mark table of an older rule would lack columns.
+/// A mark table of an older rule would lack columns; one of an older shape may have narrower ones.
 async fn check_marks(
     conn: &mut Conn,
     dialect: Dialect,
     replica: &Replica,
     mark: &MarkTable,
     columns: &[(String, Definition)],
-) -> Result<()> {
-    let found = found_columns(conn, &mark.name).await?;
+) -> std::result::Result<(), Fault> {
+    let found = inspect::columns(conn, &mark.name).await?;
+    let table = quote_identifier(&mark.name);
     for index in &mark.columns {
         let (name, definition) = (&replica.schema.columns[*index].name, &columns[*index].1);
-        let fits = |found: &Found| {
-            found.name == *name
-                && without_width(&found.column_type) == definition.column_type
-                && found.collation.as_deref() == definition.collation(dialect)
-        };
-        if !found.iter().any(fits) {
-            let table = quote_identifier(&mark.name);
-            return Err(Error::fatal(format!(
-                "mark table {table} has no column {name} as the mart wants it; run DROP TABLE {table} and rebuild the mart"
-            )));
+        let column = found.iter().find(|found| found.name == *name);
+        match column.map(|found| fits::fit(found, definition, dialect)) {
+            Some(Fit::Holds) => {}
+            Some(Fit::Widens) => {
+                let (name, ddl) = (quote_identifier(name), definition.ddl(dialect));
+                let statement = format!("ALTER TABLE {table} MODIFY COLUMN {name} {ddl} NULL");
+                follow::alter(conn, &statement, &replica.schema).await?;
+            }
+            Some(Fit::Differs) | None => {
+                return Err(Refusal::new(format!(
+                    "mark table {table} has no column {name} as the mart wants it; run DROP TABLE {table} and rebuild the mart"
+                ))
+                .into());
+            }
         }
     }
     Ok(())

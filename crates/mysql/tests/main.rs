@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod evolve;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod history;

@@ -117,25 +117,6 @@ async fn two_tables_do_not_share_a_replica() {
     .await;
 }
 
-fn with_column(schema: &TableSchema) -> Arc<TableSchema> {
-    let mut schema = schema.clone();
-    schema.version = 2;
-    schema.columns.push(Column { name: "c".to_owned(), column_type: ColumnType::Text, nullable: true });
-    Arc::new(schema)
-}
-
-#[tokio::test]
-async fn a_change_of_shape_holds_the_table_after_all_that_came_before() {
-    on_both(async |target| {
-        let t = simple("public.t");
-        let old = Feed::complete(&t, 0).create(&["1", "a", "b"]);
-        let changed = Feed { schema: with_column(&t), ..old }.create(&["2", "a", "b", "c"]);
-        check_held(&target, &changed, &["public.t", "version 2", "another shape", "sequence 4"]).await;
-        assert_eq!(target.rows("SELECT id FROM t").await, [["1"]]);
-    })
-    .await;
-}
-
 /// Labels are texts here: records of both versions, in any order, go into the same replica.
 #[tokio::test]
 async fn a_new_label_of_an_enum_changes_nothing() {
