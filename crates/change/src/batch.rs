@@ -136,4 +136,7 @@ pub struct ApplyBatch {
     pub parts: Vec<PartitionBatch>,
     /// Partitions of which nothing can be read behind these records, and why.
     pub held: Vec<(TopicPartition, String)>,
+    /// Partitions of which Kafka does not have the place any more where they were to be read, and why: they must be
+    /// started anew, from another place.
+    pub lost: Vec<(TopicPartition, String)>,
 }

@@ -143,6 +143,7 @@ pub(crate) async fn read_with_holds(
             reader.acknowledge(&batch).await.unwrap();
             records.extend(batch.parts.into_iter().flat_map(|part| part.records));
             held.extend(batch.held);
+            held.extend(batch.lost);
         }
     }
     (records, held)

@@ -263,7 +263,7 @@ impl Feed {
             parts.entry(partition).or_default().push(record);
         }
         let part = |(partition, records)| PartitionBatch { partition, records };
-        ApplyBatch { parts: parts.into_iter().map(part).collect(), held: Vec::new() }
+        ApplyBatch { parts: parts.into_iter().map(part).collect(), ..ApplyBatch::default() }
     }
 }
 

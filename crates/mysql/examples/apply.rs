@@ -202,7 +202,7 @@ impl Feed {
 
     fn batch(&self, table: usize, records: Vec<Record>) -> ApplyBatch {
         let part = PartitionBatch { partition: self.tables[table].1.clone(), records };
-        ApplyBatch { parts: vec![part], held: Vec::new() }
+        ApplyBatch { parts: vec![part], ..ApplyBatch::default() }
     }
 }
 

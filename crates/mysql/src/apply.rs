@@ -1,5 +1,7 @@
 //! The consumer's destination: batches of records into replica tables, with their checkpoints in one transaction.
 
+mod holding;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -9,15 +11,15 @@ use std::{
 use mysql_async::prelude::Queryable;
 use tidemart_change::{ApplyBatch, Checkpoint, Record, TableName, TableSchema, TopicPartition};
 use tidemart_pipeline::{Destination, Error, Result};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::{
     checkpoints,
     config::Config,
-    cut::{Part, Stop, Turn, chunks, is_truncate},
+    cut::{Part, Stop, Turn, chunks},
     fault::{self, Fault, Refusal},
     known::Known,
-    lane::{Attempts, Lane, snapshot_done_after},
+    lane::{Attempts, Lane, is_truncate, snapshot_done_after},
     marks::MarkRule,
     place::Place,
     pulse::answered,
@@ -79,7 +81,8 @@ impl Applier {
 
     /// The partitions that are held now.
     pub fn held(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.lanes.iter().filter(|(_, lane)| lane.retry_at.is_some()).map(|(partition, _)| partition)
+        let held = |lane: &Lane| lane.retry_at.is_some() || lane.search.is_some();
+        self.lanes.iter().filter(move |(_, lane)| held(lane)).map(|(partition, _)| partition)
     }
 
     async fn session(&mut self) -> Result<Session> {
@@ -380,32 +383,6 @@ impl Applier {
         }
     }
 
-    /// Holds a partition: says so in the log and beside its checkpoint.
-    async fn hold(&mut self, stop: Stop<'_>) -> Result<()> {
-        let Stop { partition, record, refusal } = stop;
-        let key: Vec<_> = record.schema.key_columns().map(|column| column.name.as_str()).collect();
-        let (table, key) = (&record.schema.table, key.join(","));
-        let (offset, sequence) = (record.offset, record.stamp.sequence);
-        // No value of a cell goes into a message: the record's key tells which row it is.
-        let reason = format!(
-            "{refusal}; table {table}, row by its key ({key}) in the record at offset {offset} of {partition}, sequence {sequence}"
-        );
-        self.hold_for(partition, &reason).await
-    }
-
-    async fn hold_for(&mut self, partition: &TopicPartition, reason: &str) -> Result<()> {
-        let Some(lane) = self.lanes.get_mut(partition) else { return Err(unknown(partition)) };
-        if lane.retry_at.is_some() {
-            return Ok(());
-        }
-        let first = Duration::from_secs(self.config.hold_retry_s.into());
-        let pause = self.attempts.pause(partition, lane.checkpoint.sequence, first);
-        lane.retry_at = Some(Instant::now() + pause);
-        let checkpoint = lane.checkpoint;
-        warn!(%partition, reason, retry_s = pause.as_secs(), "partition held");
-        self.query(&checkpoints::hold_statement(partition, &checkpoint, reason)).await
-    }
-
     /// A statement outside of the transactions of rows.
     async fn query(&mut self, sql: &str) -> Result<()> {
         let mut session = self.session().await?;
@@ -434,7 +411,7 @@ impl Destination for Applier {
         {
             session.close().await;
         }
-        self.lanes.clear();
+        let before = std::mem::take(&mut self.lanes);
         self.written.clear();
         let mut session = self.session().await?;
         let id = session.conn.id();
@@ -443,14 +420,20 @@ impl Destination for Applier {
             .await
             .and_then(|lanes| lanes)
         {
-            Ok(lanes) => self.lanes = lanes,
+            Ok(lanes) => {
+                let with_search = |(partition, lane): (TopicPartition, Lane)| {
+                    let lane = lane.with_search_of(before.get(&partition));
+                    (partition, lane)
+                };
+                self.lanes = lanes.into_iter().map(with_search).collect();
+            }
             Err(error) => {
                 session.close().await;
                 return Err(error);
             }
         }
         self.session = Some(session);
-        Ok(self.lanes.iter().map(|(partition, lane)| (partition.clone(), lane.checkpoint)).collect())
+        Ok(self.lanes.iter().map(|(partition, lane)| (partition.clone(), lane.position())).collect())
     }
 
     async fn write(&mut self, batch: &Self::Batch) -> Result<()> {
@@ -463,7 +446,12 @@ impl Destination for Applier {
                 self.write_truncate(part).await?;
             }
         }
-        self.hold_all(turns.into_iter().filter_map(|turn| turn.stop).collect()).await?;
+        for turn in turns {
+            self.note_search(turn).await?;
+        }
+        for (partition, reason) in &batch.lost {
+            self.rewind(partition, reason).await?;
+        }
         for (partition, reason) in &batch.held {
             self.hold_for(partition, reason).await?;
         }

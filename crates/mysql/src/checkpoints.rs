@@ -87,6 +87,7 @@ async fn read_lanes(conn: &mut Conn, scope: &[TopicPartition]) -> Result<BTreeMa
         checkpoint: row.checkpoint,
         snapshot_done: row.snapshot_done,
         retry_at: None,
+        search: None,
     };
     Ok(rows.map(|row| (row.partition.clone(), lane(&row))).collect())
 }

@@ -3,11 +3,11 @@
 
 use std::collections::VecDeque;
 
-use tidemart_change::{Mark, PartitionBatch, Payload, Record, TopicPartition};
+use tidemart_change::{PartitionBatch, Payload, Record, TopicPartition};
 
 use crate::{
     fault::Refusal,
-    lane::{Lane, Verdict, after, judge},
+    lane::{Lane, Search, Verdict, after, is_truncate, judge},
 };
 
 /// Consecutive records of one partition that are next in turn.
@@ -24,18 +24,72 @@ pub(crate) struct Stop<'a> {
     pub(crate) refusal: Refusal,
 }
 
-/// What is in turn of one partition: rows and truncates in their order, and what stops it afterwards.
+impl Stop<'_> {
+    /// Without any value of a cell: the record's key tells which row it is.
+    pub(crate) fn reason(&self) -> String {
+        let Self { partition, record, refusal } = self;
+        let key: Vec<_> = record.schema.key_columns().map(|column| column.name.as_str()).collect();
+        let (table, key) = (&record.schema.table, key.join(","));
+        let (offset, sequence) = (record.offset, record.stamp.sequence);
+        format!(
+            "{refusal}; table {table}, row by its key ({key}) in the record at offset {offset} of {partition}, sequence {sequence}"
+        )
+    }
+}
+
+/// What is in turn of one partition: rows and truncates in their order, and how it goes on afterwards.
 pub(crate) struct Turn<'a> {
-    partition: &'a TopicPartition,
+    pub(crate) partition: &'a TopicPartition,
     pieces: VecDeque<&'a [Record]>,
-    pub(crate) stop: Option<Stop<'a>>,
+    /// Records are missing at the end.
+    pub(crate) search: Option<Search>,
+    /// Why, where they were not missing before.
+    pub(crate) gap: Option<Stop<'a>>,
 }
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(lane: &Lane, part: &'a PartitionBatch) -> Self {
-        let (records, stop) = in_turn(lane, part);
-        let pieces = records.chunk_by(|a, b| !is_truncate(a) && !is_truncate(b)).collect();
-        Self { partition: &part.partition, pieces, stop }
+        let mut turn =
+            Self { partition: &part.partition, pieces: VecDeque::new(), search: lane.search, gap: None };
+        let mut last = lane.checkpoint;
+        let mut start = 0;
+        for (position, record) in part.records.iter().enumerate() {
+            let refusal = match judge(&last, record) {
+                Verdict::Apply => {
+                    (last, turn.search, turn.gap) = (after(record), None, None);
+                    continue;
+                }
+                Verdict::GapBehind(refusal) if turn.search.is_none_or(|search| !search.rewound) => {
+                    turn.take(&part.records[start..position]);
+                    turn.gap = Some(Stop { partition: turn.partition, record, refusal });
+                    turn.search = Some(Search { next_offset: None, rewound: true });
+                    return turn;
+                }
+                Verdict::Skip => None,
+                Verdict::Gap(refusal) | Verdict::GapBehind(refusal) => Some(refusal),
+            };
+            turn.take(&part.records[start..position]);
+            start = position + 1;
+            if let Some(refusal) = refusal {
+                turn.miss(record, refusal);
+            }
+        }
+        turn.take(&part.records[start..]);
+        turn
+    }
+
+    /// Rows up to the next truncate, and each truncate alone.
+    fn take(&mut self, records: &'a [Record]) {
+        self.pieces.extend(records.chunk_by(|a, b| !is_truncate(a) && !is_truncate(b)));
+    }
+
+    /// Records before this one are missing.
+    fn miss(&mut self, record: &'a Record, refusal: Refusal) {
+        if self.search.is_none() {
+            self.gap = Some(Stop { partition: self.partition, record, refusal });
+        }
+        let rewound = self.search.is_some_and(|search| search.rewound);
+        self.search = Some(Search { next_offset: Some(record.offset + 1), rewound });
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -57,33 +111,6 @@ impl<'a> Turn<'a> {
         let records = if is_next { self.pieces.pop_front()? } else { return None };
         Some(Part { partition: self.partition, records })
     }
-}
-
-pub(crate) fn is_truncate(record: &Record) -> bool {
-    matches!(record.payload, Payload::Mark(Mark::Truncate))
-}
-
-/// The records that are next in turn, and what stops the others.
-fn in_turn<'a>(lane: &Lane, part: &'a PartitionBatch) -> (&'a [Record], Option<Stop<'a>>) {
-    let mut last = lane.checkpoint;
-    let mut start = 0;
-    for (position, record) in part.records.iter().enumerate() {
-        match judge(&last, record) {
-            Verdict::Skip if position == start => start += 1,
-            // A repetition in the middle of a batch: nothing of it is certain any more.
-            Verdict::Skip => {
-                let refusal = Refusal::new("sequence numbers go backward in Kafka");
-                let stop = Stop { partition: &part.partition, record, refusal };
-                return (&part.records[start..position], Some(stop));
-            }
-            Verdict::Apply => last = after(record),
-            Verdict::Hold(refusal) => {
-                let stop = Stop { partition: &part.partition, record, refusal };
-                return (&part.records[start..position], Some(stop));
-            }
-        }
-    }
-    (&part.records[start..], None)
 }
 
 /// Cuts parts into transactions of at most so many bytes of rows; a larger row goes alone.

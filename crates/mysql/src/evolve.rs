@@ -102,6 +102,8 @@ fn follow(
     let fit = fits::fit(found, definition, dialect);
     let renamed = found.name != column.name;
     let ddl = match fit {
+        // A text may be too long for the new key.
+        _ if present.empty && found.column_type != definition.column_type => ddl,
         Fit::Holds if found.nullable == nullable && !renamed => return Ok(()),
         Fit::Holds => found.ddl(),
         Fit::Widens => ddl,

@@ -20,6 +20,18 @@ pub(crate) struct Lane {
     pub(crate) snapshot_done: bool,
     /// When a held partition is to be tried again; it applies nothing until then.
     pub(crate) retry_at: Option<Instant>,
+    /// Records are missing.
+    pub(crate) search: Option<Search>,
+}
+
+/// The state of a partition of which records are missing: whatever comes is dropped, until the table is emptied, which
+/// makes good what is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Search {
+    /// Where reading goes on, so that nothing is read twice; `None`: at the partition's beginning.
+    pub(crate) next_offset: Option<i64>,
+    /// The partition was read from its beginning.
+    pub(crate) rewound: bool,
 }
 
 /// What is to be done with a record.
@@ -29,29 +41,53 @@ pub(crate) enum Verdict {
     Skip,
     /// It is the next one.
     Apply,
-    /// Neither.
-    Hold(Refusal),
+    /// Records before it are missing: nothing goes on but a truncate.
+    Gap(Refusal),
+    /// The same, and the truncate may lie before the place where we read.
+    GapBehind(Refusal),
 }
 
-/// Judges a record by its sequence number, given the last one that counts as applied.
+/// Judges a record by its sequence number, given the last one that counts as applied. A truncate that is ahead is always
+/// next: what came before it counts no more.
 pub(crate) fn judge(checkpoint: &Checkpoint, record: &Record) -> Verdict {
-    let stamp = &record.stamp;
-    if let Some(epoch) = checkpoint.epoch.filter(|epoch| *epoch != stamp.epoch) {
-        return Verdict::Hold(Refusal::new(format!(
-            "records are of epoch {}, the replica is of {epoch}; drop it and its rows in tidemart_tables and \
-             tidemart_checkpoints to take the new snapshot",
-            stamp.epoch
-        )));
-    }
+    let (stamp, table) = (&record.stamp, &record.schema.table);
     let next = checkpoint.sequence + 1;
+    let truncate = is_truncate(record);
+    match checkpoint.epoch.filter(|epoch| *epoch != stamp.epoch) {
+        Some(epoch) if stamp.epoch.generation > epoch.generation && truncate => return Verdict::Apply,
+        Some(epoch) if stamp.epoch.generation > epoch.generation => {
+            return Verdict::GapBehind(Refusal::new(format!(
+                "records are of the newer epoch {}, whose beginning was not met; the replica is of {epoch}; \
+                 run: tidemart resync {table}",
+                stamp.epoch
+            )));
+        }
+        Some(epoch) => {
+            return Verdict::Gap(Refusal::new(format!(
+                "records are of epoch {}, which is not newer than the replica's, {epoch}; \
+                 run: tidemart capture --start-over",
+                stamp.epoch
+            )));
+        }
+        None => {}
+    }
     match stamp.sequence {
-        sequence if sequence < next => Verdict::Skip,
-        sequence if sequence == next => Verdict::Apply,
-        sequence => Verdict::Hold(Refusal::new(format!(
-            "sequences {next} to {} are missing in Kafka; take a new snapshot of the table",
+        sequence if sequence == next || sequence > next && truncate => Verdict::Apply,
+        sequence if sequence > next => Verdict::Gap(Refusal::new(format!(
+            "sequences {next} to {} are missing in Kafka; run: tidemart resync {table}",
             sequence - 1
         ))),
+        // Both grow together, unless Kafka has lost what was applied and was filled anew.
+        _ if record.offset >= checkpoint.next_offset => Verdict::Gap(Refusal::new(
+            "sequence numbers go backward in Kafka, which has lost records that were applied; \
+             run: tidemart capture --start-over",
+        )),
+        _ => Verdict::Skip,
     }
+}
+
+pub(crate) fn is_truncate(record: &Record) -> bool {
+    matches!(record.payload, Payload::Mark(Mark::Truncate))
 }
 
 /// The checkpoint after a record.
@@ -64,6 +100,24 @@ pub(crate) fn after(record: &Record) -> Checkpoint {
 }
 
 impl Lane {
+    /// Where to read from: the checkpoint's place, or behind what was searched.
+    pub(crate) fn position(&self) -> Checkpoint {
+        match self.search {
+            None => self.checkpoint,
+            Some(Search { next_offset: None, .. }) => Checkpoint::default(),
+            Some(Search { next_offset: Some(next_offset), .. }) => {
+                Checkpoint { next_offset, ..self.checkpoint }
+            }
+        }
+    }
+
+    /// Goes on with the search of before, if the checkpoint is still the same.
+    pub(crate) fn with_search_of(mut self, before: Option<&Self>) -> Self {
+        let same = before.filter(|before| before.checkpoint == self.checkpoint);
+        self.search = same.and_then(|before| before.search);
+        self
+    }
+
     /// The step over these records, each of which is the next one.
     pub(crate) fn step<'a>(&self, partition: &'a TopicPartition, records: &[Record]) -> Step<'a> {
         let source = records.iter().rev().find_map(|record| match &record.payload {

@@ -70,6 +70,7 @@ pub(crate) async fn ensure(
     definitions(schema).map_err(Refusal::new)?;
     let mut recorded = recorded::claim(conn, server, schema, generation, &name).await?;
     if !recorded.made {
+        bind(rules, &recorded.shape)?;
         make(conn, server, &recorded, &name).await?;
     }
     if follow == Follow::Shape && recorded.is_older_than(schema, generation) {

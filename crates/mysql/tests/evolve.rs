@@ -224,9 +224,9 @@ async fn lanes_follow_at_the_same_time() {
             }
             check_applied(&target, &feed).await;
         };
-        tokio::join!(run(0), run(1), run(2));
+        tokio::join!(run(0), run(1));
         let rows = target.rows("SELECT id, c2, c7 FROM t ORDER BY id").await;
-        assert_eq!(rows, [["0", "v2", "v7"], ["1", "v2", "v7"], ["2", "v2", "v7"]]);
+        assert_eq!(rows, [["0", "v2", "v7"], ["1", "v2", "v7"]]);
     })
     .await;
 }

@@ -7,6 +7,8 @@ mod evolve;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod locks;

@@ -163,7 +163,7 @@ async fn a_rule_that_does_not_fit_stops_its_table_alone() {
         let mut applier = target.applier_with(&[rule("m", &["k", "nothing"])]);
         apply(&mut applier, &[&feed, &other]).await;
         let reason = target.held(&feed.partition).await;
-        assert!(reason.contains("mart m marks by public.t.nothing"), "{reason}");
+        assert!(reason.contains("mart m needs column public.t.nothing"), "{reason}");
         assert_eq!(target.rows("SELECT id FROM other").await, [["1"]]);
     })
     .await;

@@ -239,7 +239,7 @@ impl Feed {
 
 pub(crate) fn batch(parts: impl IntoIterator<Item = PartitionBatch>) -> ApplyBatch {
     let parts = parts.into_iter().filter(|part| !part.records.is_empty()).collect();
-    ApplyBatch { parts, held: Vec::new() }
+    ApplyBatch { parts, ..ApplyBatch::default() }
 }
 
 /// Resumes and writes everything in one batch.

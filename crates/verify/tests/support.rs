@@ -225,7 +225,7 @@ async fn apply(config: &tidemart_mysql::Config, mut part: PartitionBatch, size: 
         let rest = part.records.split_off(size.min(part.records.len()));
         let records = std::mem::replace(&mut part.records, rest);
         let batch = PartitionBatch { partition: part.partition.clone(), records };
-        applier.write(&ApplyBatch { parts: vec![batch], held: Vec::new() }).await.unwrap();
+        applier.write(&ApplyBatch { parts: vec![batch], ..ApplyBatch::default() }).await.unwrap();
     }
     let mut conn = tidemart_mysql::connect(config).await.unwrap();
     let held = tidemart_mysql::checkpoints(&mut conn).await.unwrap();

@@ -12,6 +12,7 @@ pub(super) struct Pending {
     rows: usize,
     bytes: usize,
     held: Vec<(TopicPartition, String)>,
+    lost: Vec<(TopicPartition, String)>,
 }
 
 impl Pending {
@@ -33,8 +34,13 @@ impl Pending {
         self.held.push((partition.clone(), reason.to_owned()));
     }
 
+    /// Its place is not there any more.
+    pub(super) fn lose(&mut self, partition: &TopicPartition, reason: &str) {
+        self.lost.push((partition.clone(), reason.to_owned()));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.rows == 0 && self.held.is_empty()
+        self.rows == 0 && self.held.is_empty() && self.lost.is_empty()
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -46,8 +52,8 @@ impl Pending {
     }
 
     pub(super) fn take(&mut self) -> ApplyBatch {
-        let Self { parts, held, .. } = std::mem::take(self);
-        ApplyBatch { parts, held }
+        let Self { parts, held, lost, .. } = std::mem::take(self);
+        ApplyBatch { parts, held, lost }
     }
 }
 

@@ -46,7 +46,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The partitions that begin after the place where they are to be read, or end before it, and what that means.
 /// librdkafka says only that there are some. Blocks.
-pub(super) fn lost(member: &Member, started: &Places) -> Result<Vec<(TopicPartition, i64, String)>> {
+pub(super) fn lost(member: &Member, started: &Places) -> Result<Vec<(TopicPartition, String)>> {
     let positions = member.position().map_err(|cause| error::of("cannot find out what was read", cause))?;
     let mut lost = Vec::new();
     for (partition, place) in started {
@@ -60,7 +60,7 @@ pub(super) fn lost(member: &Member, started: &Places) -> Result<Vec<(TopicPartit
         let (low, end) =
             range.map_err(|cause| error::of(format!("cannot find out what is in {topic}"), cause))?;
         if let Some(reason) = reason(next, low, end) {
-            lost.push((partition.clone(), next, reason));
+            lost.push((partition.clone(), reason));
         }
     }
     Ok(lost)
@@ -70,13 +70,13 @@ fn reason(next: i64, low: i64, end: i64) -> Option<String> {
     if next < low {
         return Some(format!(
             "MySQL's checkpoint goes on at offset {next}, but the partition begins at {low}: records were deleted \
-             before they were applied, or the topic was made anew; take a new snapshot"
+             before they were applied, or the topic was made anew; run: tidemart resync TABLE"
         ));
     }
     (next > end).then(|| {
         format!(
             "MySQL's checkpoint goes on at offset {next}, but the partition ends at {end}: Kafka has lost records that \
-             were applied, or the topic was made anew; take a new snapshot"
+             were applied, or the topic was made anew; run: tidemart capture --start-over"
         )
     })
 }

@@ -160,6 +160,11 @@ impl Worker {
     /// Nothing behind what cannot be read may be applied: the partition stays where it is, the others go on.
     fn hold(&mut self, partition: &TopicPartition, offset: i64, reason: &str) -> Result<()> {
         self.pending.hold(partition, &format!("{reason}; offset {offset}"));
+        self.halt(partition)
+    }
+
+    /// Reads no more of a partition until the next start.
+    fn halt(&mut self, partition: &TopicPartition) -> Result<()> {
         self.started.remove(partition);
         self.last = None;
         self.halted.push(partition.clone());
@@ -178,7 +183,10 @@ impl Worker {
             // Whatever it was is over: a leader that changed, a retention that was faster than the question.
             return Err(Error::transient("a partition's place was lost and is there again"));
         }
-        lost.iter().try_for_each(|(partition, offset, reason)| self.hold(partition, *offset, reason))
+        lost.iter().try_for_each(|(partition, reason)| {
+            self.pending.lose(partition, reason);
+            self.halt(partition)
+        })
     }
 
     /// Errors that librdkafka recovers from by itself are only logged.

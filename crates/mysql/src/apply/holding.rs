@@ -1,0 +1,63 @@
+//! Partitions that go no further: until they are tried again, or until a truncate makes good what is missing.
+
+use std::time::{Duration, Instant};
+
+use tidemart_change::TopicPartition;
+use tidemart_pipeline::Result;
+use tracing::warn;
+
+use super::{Applier, unknown};
+use crate::{
+    checkpoints,
+    cut::{Stop, Turn},
+    lane::Search,
+};
+
+impl Applier {
+    /// Holds a partition: says so in the log and beside its checkpoint.
+    pub(super) async fn hold(&mut self, stop: Stop<'_>) -> Result<()> {
+        self.hold_for(stop.partition, &stop.reason()).await
+    }
+
+    /// How a partition goes on after what was in turn: of one with a gap everything is dropped until a truncate.
+    pub(super) async fn note_search(&mut self, turn: Turn<'_>) -> Result<()> {
+        let Some(lane) = self.lanes.get_mut(turn.partition) else { return Err(unknown(turn.partition)) };
+        if lane.retry_at.is_some() {
+            return Ok(());
+        }
+        lane.search = turn.search;
+        if turn.search.is_some_and(|search| search.next_offset.is_none()) {
+            lane.retry_at = Some(Instant::now());
+        }
+        match turn.gap {
+            Some(gap) => self.say_held(turn.partition, &gap.reason()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Kafka does not have the place any more where a partition is to be read: all that it has is looked through.
+    pub(super) async fn rewind(&mut self, partition: &TopicPartition, reason: &str) -> Result<()> {
+        let Some(lane) = self.lanes.get_mut(partition) else { return Err(unknown(partition)) };
+        lane.search = Some(Search { next_offset: None, rewound: true });
+        lane.retry_at = Some(Instant::now());
+        self.say_held(partition, reason).await
+    }
+
+    async fn say_held(&mut self, partition: &TopicPartition, reason: &str) -> Result<()> {
+        let Some(lane) = self.lanes.get(partition) else { return Err(unknown(partition)) };
+        let statement = checkpoints::hold_statement(partition, &lane.checkpoint, reason);
+        warn!(%partition, reason, "partition held");
+        self.query(&statement).await
+    }
+
+    pub(super) async fn hold_for(&mut self, partition: &TopicPartition, reason: &str) -> Result<()> {
+        let Some(lane) = self.lanes.get_mut(partition) else { return Err(unknown(partition)) };
+        if lane.retry_at.is_some() {
+            return Ok(());
+        }
+        let first = Duration::from_secs(self.config.hold_retry_s.into());
+        let pause = self.attempts.pause(partition, lane.checkpoint.sequence, first);
+        lane.retry_at = Some(Instant::now() + pause);
+        self.say_held(partition, reason).await
+    }
+}
