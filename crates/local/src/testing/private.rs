@@ -2,8 +2,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::pin::Pin;
 
-use super::{KafkaServer, MySqlServer, PostgresServer, Proxy, cache, databases, kinds, or_fail, temporary};
-use crate::error::Result;
+use super::{
+    KafkaServer, MySqlServer, PostgresServer, Proxy, cache, databases, execute_postgres, kinds, or_fail,
+    temporary,
+};
+use crate::error::{Result, at};
 use crate::folder::DataFolder;
 use crate::kafka::{Behind, Kafka};
 use crate::mariadb::MariaDb;
@@ -19,6 +22,7 @@ pub struct Private<S> {
     plain: S,
     server: Server,
     launch: Launch,
+    folder: DataFolder,
 }
 
 /// A private Postgres with more settings, `name=value`.
@@ -76,12 +80,15 @@ pub async fn private_kafka_behind(proxies: &[&Proxy]) -> Private<KafkaServer> {
 }
 
 async fn start<K: Kind, S: From<Address>>(kind: K) -> Private<S> {
-    let folder = or_fail(temporary::private_folder().await);
-    let launch = launcher(kind, folder);
+    start_in(kind, or_fail(temporary::private_folder().await)).await
+}
+
+async fn start_in<K: Kind, S: From<Address>>(kind: K, folder: DataFolder) -> Private<S> {
+    let launch = launcher(kind, folder.clone());
     let server = or_fail(launch().await);
     or_fail(server.ready().await);
     let address = server.address().clone();
-    Private { plain: address.into(), server, launch }
+    Private { plain: address.into(), server, launch, folder }
 }
 
 fn launcher<K: Kind>(kind: K, folder: DataFolder) -> Launch {
@@ -111,6 +118,32 @@ impl<S> Private<S> {
         self.server = or_fail((self.launch)().await);
         assert_eq!(self.server.address().port, port, "the port was taken by another program meanwhile");
         or_fail(self.server.ready().await);
+    }
+}
+
+impl Private<PostgresServer> {
+    /// A standby that streams from this server, by the physical slot `standby`, and keeps its logical slots. This server
+    /// is stopped for a moment: the standby begins as a copy of its files.
+    pub async fn standby(&mut self) -> Self {
+        let slot = "SELECT pg_create_physical_replication_slot('standby')";
+        or_fail(execute_postgres(&self.admin("postgres"), slot).await);
+        self.stop().await;
+        let path = or_fail(temporary::private_copy(self.folder.path()));
+        self.start_again().await;
+        let primary = self.admin("postgres");
+        let (data, account) = (path.join(Postgres::NAME), or_fail(temporary::account()));
+        let settings = format!(
+            "primary_conninfo = 'host={} port={} user={} password={} dbname=postgres'\n\
+             primary_slot_name = 'standby'\nhot_standby_feedback = on\nsync_replication_slots = on\n",
+            primary.host, primary.port, primary.user, primary.password
+        );
+        for (name, content) in [("standby.signal", ""), ("postgresql.auto.conf", settings.as_str())] {
+            let file = data.join(name);
+            or_fail(std::fs::write(&file, content).map_err(at("write", &file)));
+            or_fail(account.own(&file));
+        }
+        let folder = or_fail(DataFolder::open(path, account).await);
+        start_in(kinds::postgres(), folder).await
     }
 }
 

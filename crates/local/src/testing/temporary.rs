@@ -35,8 +35,22 @@ pub(super) async fn private_folder() -> Result<DataFolder> {
     open(&format!("private-{}", random::hex::<4>()?)).await
 }
 
+/// A copy of a folder whose servers are stopped, to be opened as a folder of its own.
+pub(super) fn private_copy(folder: &Path) -> Result<PathBuf> {
+    let copy = root()?.join(format!("private-{}", random::hex::<4>()?));
+    let copied = Command::new("cp").arg("-a").arg(folder).arg(&copy).status();
+    let copied = copied.map_err(at("run cp for", folder))?;
+    assert!(copied.success(), "cp {} {} failed", folder.display(), copy.display());
+    Ok(copy)
+}
+
+/// The account of test servers.
+pub(super) fn account() -> Result<Account> {
+    Account::choose(DEFAULT_ACCOUNT)
+}
+
 async fn open(name: &str) -> Result<DataFolder> {
-    DataFolder::open(root()?.join(name), Account::choose(DEFAULT_ACCOUNT)?).await
+    DataFolder::open(root()?.join(name), account()?).await
 }
 
 fn root() -> Result<PathBuf> {
