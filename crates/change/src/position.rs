@@ -111,6 +111,9 @@ pub struct WalPosition {
     /// Everything that ended at or before this LSN stands in Kafka: what may be acknowledged to Postgres. The slot's
     /// `confirmed_flush_lsn` can therefore never be beyond it.
     pub confirmed_lsn: Lsn,
+    /// The source's timeline when this was read; 0: that of the epoch.
+    #[serde(default)]
+    pub timeline: u32,
     /// When the transaction last read from committed, microseconds since 1970 UTC; 0 before the first.
     pub commit_time_us: i64,
 }
@@ -168,6 +171,9 @@ pub struct Origin {
     pub oid: u32,
     /// `pg_class.relfilenode`: another one means that rows may have been rewritten without any event.
     pub filenode: u32,
+    /// `pg_class.relnatts`, which counts dropped columns too: another one means that a column may have been replaced by
+    /// one of the same name and type, without any event and in the same file.
+    pub columns: u16,
 }
 
 /// Where the capture stands: the answer of Kafka, given to Postgres to go on from.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use tidemart_change::{Change, Item, Lsn, Mark, Op, TableSchema};
+use tidemart_change::{CaptureBatch, Change, Item, Lsn, Mark, Op, TableSchema};
 use tidemart_kafka::{Config, topics};
 use tidemart_pipeline::{Destination, Kind};
 
 use crate::{
     foreign,
-    support::{config, declaration, declared, deletes, inserts, position, row_of, schema, sequences, writer},
+    support::{
+        config, declaration, declared, deletes, identity, inserts, position, row_of, schema, sequences,
+        writer,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,6 +41,20 @@ async fn a_topic_that_is_gone_stops_the_capture() {
     first.write(&inserts(&items, 0..10, 100)).await.unwrap();
     foreign::delete_topic(&config, &topics::table(&config.prefix, &items.table)).await;
     check_refused(&config, &items, "is gone with 10 records").await;
+    check_refused(&config, &items, "tidemart capture --start-over 2").await;
+    // Which is what a new generation makes.
+    let mut writer = writer(&config);
+    writer.resume(&()).await.unwrap();
+    let mut anew = tidemart_change::Identity::clone(&identity());
+    anew.epoch.generation = 2;
+    let of_anew = |batch| CaptureBatch { identity: std::sync::Arc::new(anew.clone()), ..batch };
+    writer.write(&of_anew(declaration(&[&items]))).await.unwrap();
+    writer.write(&of_anew(inserts(&items, 0..20, 50))).await.unwrap();
+    let state = writer.resume(&()).await.unwrap().unwrap();
+    assert_eq!(state.identity, anew);
+    let records = foreign::all(&config, &topics::table(&config.prefix, &items.table), 20);
+    let highest = records.iter().map(foreign::Seen::sequence).max();
+    assert!(highest < Some(20) && records.iter().any(|record| record.sequence() == 1), "numbers begin again");
 }
 
 async fn check_refused(config: &Config, items: &std::sync::Arc<TableSchema>, expected: &str) {

@@ -60,7 +60,7 @@ pub async fn provision(config: &Config, accounts: &[Account]) -> Result<()> {
     preflight::server(&client, config).await?;
     let members = publication::members(&client, config).await?;
     let catalog = catalog::tables(&client, &config.tables).await?;
-    preflight::tables(&client, config, &catalog).await?;
+    preflight::tables(&client, config, &catalog, |_| false).await?;
     let wanted = catalog.tables.iter().map(|table| table.schema.table.clone()).collect();
     publication::settle(&client, config, members.as_ref(), &wanted).await?;
     for account in accounts {

@@ -26,6 +26,8 @@ pub struct Config {
     pub tls: Tls,
     /// The replication slot: lower-case letters, digits and underscores. It also names the capture.
     pub slot: String,
+    /// Whether standbys keep the slot, so that the capture goes on after one of them is promoted (from version 17 on).
+    pub failover: bool,
     /// The publication, which this capture owns.
     pub publication: String,
     /// Which tables.
@@ -44,6 +46,7 @@ impl Default for Config {
             database: "postgres".to_owned(),
             tls: Tls::default(),
             slot: "tidemart".to_owned(),
+            failover: false,
             publication: "tidemart".to_owned(),
             tables: Tables::default(),
             limits: Limits::default(),
@@ -112,6 +115,9 @@ pub struct Limits {
     pub heartbeat_ms: u64,
     /// Milliseconds between two looks for tables that are new since the capture was started.
     pub discover_ms: u64,
+    /// Megabytes of log that the replication slot may hold back. From half of it on the log and `tidemart status` warn;
+    /// nothing is dropped. `max_slot_wal_keep_size` counts where it is less.
+    pub wal_budget_mb: u64,
     /// Milliseconds between two status messages to Postgres at most; a sixth of its `wal_sender_timeout` where that
     /// is less.
     pub status_ms: u64,
@@ -139,6 +145,8 @@ impl Limits {
     pub const HEARTBEAT_MS: u64 = 5_000;
     /// Default of [`Limits::discover_ms`].
     pub const DISCOVER_MS: u64 = 10_000;
+    /// Default of [`Limits::wal_budget_mb`].
+    pub const WAL_BUDGET_MB: u64 = 10_240;
     /// Default of [`Limits::status_ms`].
     pub const STATUS_MS: u64 = 1_000;
     /// Default of [`Limits::queue_bytes`].
@@ -158,6 +166,7 @@ impl Default for Limits {
             busy_linger_ms: Self::BUSY_LINGER_MS,
             heartbeat_ms: Self::HEARTBEAT_MS,
             discover_ms: Self::DISCOVER_MS,
+            wal_budget_mb: Self::WAL_BUDGET_MB,
             status_ms: Self::STATUS_MS,
             queue_bytes: Self::QUEUE_BYTES,
             coalesce_ms: Self::COALESCE_MS,
@@ -218,6 +227,7 @@ impl Limits {
             ("limits.status_ms", self.status_ms, 1, 60_000),
             ("limits.heartbeat_ms", self.heartbeat_ms, 1, 3_600_000),
             ("limits.discover_ms", self.discover_ms, 10, 86_400_000),
+            ("limits.wal_budget_mb", self.wal_budget_mb, 1, 1 << 30),
             ("limits.linger_ms", self.linger_ms, 0, 10_000),
             ("limits.busy_linger_ms", self.busy_linger_ms, 0, 10_000),
             ("limits.coalesce_ms", self.coalesce_ms, 0, 10),

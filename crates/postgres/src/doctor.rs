@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     connection::Connection,
     error::at,
-    lag::Monitor,
+    lag::{Monitor, why_lost},
     preflight, publication,
     quote::quote_identifier,
 };
@@ -145,7 +145,7 @@ async fn tables(
     server: &Server,
     findings: &mut Findings,
 ) -> Result<()> {
-    match preflight::tables(client, config, catalog).await {
+    match preflight::tables(client, config, catalog, |_| false).await {
         Ok(()) => findings.ok("tables", format!("{} can be captured", catalog.tables.len())),
         Err(error) => findings.failed("tables", &error),
     }
@@ -164,7 +164,7 @@ async fn tables(
             "ALTER TABLE … REPLICA IDENTITY DEFAULT, unless somebody else needs it",
         );
     }
-    let oids: Vec<u32> = catalog.tables.iter().map(|table| table.oid).collect();
+    let oids: Vec<u32> = catalog.tables.iter().map(|table| table.origin.oid).collect();
     let rows = client.query(include_str!("doctor_tables.sql"), &[&oids]).await;
     let rows = rows.map_err(at("cannot read the tables' owners"))?;
     for row in rows.iter().filter(|row| row.get("hides_rows") && !server.sees_all_rows) {
@@ -215,8 +215,9 @@ async fn slot(config: &Config, server: &Server, findings: &mut Findings) -> Resu
     let bytes = format!("{name} is {}, {:.1} MB behind", slot.wal_status, mb(slot.wal_bytes));
     let limit = u64::try_from(server.keep_mb).map_or(MUCH_LOG, |keep| (keep << 20) / KEEP_SHARE);
     if slot.wal_status == "lost" {
-        let remedy = "start over with an empty replica, a new slot and a new kafka.prefix; raise max_slot_wal_keep_size";
-        findings.fail("slot", format!("{name} is lost: Postgres has removed log that it needed"), remedy);
+        let remedy = "start tidemart capture: it names the generation for tidemart capture --start-over; raise max_slot_wal_keep_size";
+        let why = why_lost(slot.invalidation.as_deref());
+        findings.fail("slot", format!("{name} is lost: {why}"), remedy);
     } else if slot.wal_status == "unreserved" {
         findings.fail(
             "slot",

@@ -4,6 +4,9 @@ SELECT
     slot.slot_name IS NOT NULL AS there,
     coalesce(slot.confirmed_flush_lsn, '0/0')::text AS confirmed,
     coalesce(slot.active, FALSE) AS active,
-    coalesce(slot.wal_status, '') AS wal_status
+    coalesce(slot.wal_status, '') AS wal_status,
+    -- Since version 17.
+    to_jsonb(slot) ->> 'invalidation_reason' AS invalidation,
+    (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_mb
 FROM (SELECT 1) AS one
 LEFT JOIN pg_replication_slots AS slot ON slot.slot_name = $1

@@ -1,5 +1,6 @@
 //! What must hold before a capture can start, each with one clear message.
 
+use tidemart_change::TableName;
 use tidemart_pipeline::{Error, Result};
 use tokio_postgres::{Client, Row};
 
@@ -27,7 +28,7 @@ pub async fn check(config: &Config) -> Result<Vec<Refusal>> {
     server(&client, config).await?;
     publication::members(&client, config).await?;
     let catalog = catalog::tables(&client, &config.tables).await?;
-    tables(&client, config, &catalog).await?;
+    tables(&client, config, &catalog, |_| false).await?;
     Connection::open(config).await?;
     Ok(catalog.refused)
 }
@@ -92,10 +93,18 @@ impl Server {
     }
 }
 
-/// Refusals of tables that were named literally, an empty catalog, and the right to read.
-pub(crate) async fn tables(client: &Client, config: &Config, catalog: &Catalog) -> Result<()> {
-    catalog.require_named()?;
-    if catalog.tables.is_empty() {
+/// Refusals of tables that were named literally, an empty catalog, and the right to read. A table that is `captured`
+/// already stops alone.
+pub(crate) async fn tables(
+    client: &Client,
+    config: &Config,
+    catalog: &Catalog,
+    captured: impl Fn(&TableName) -> bool,
+) -> Result<()> {
+    if !catalog.refused.iter().any(|refusal| captured(&refusal.table)) {
+        catalog.require_named()?;
+    }
+    if catalog.tables.is_empty() && !catalog.refused.iter().any(|refusal| captured(&refusal.table)) {
         let refused: Vec<_> = catalog.refused.iter().map(|refusal| format!("; {refusal}")).collect();
         return Err(Error::fatal(format!(
             "no table of {} can be captured by {:?}{}",
@@ -104,7 +113,7 @@ pub(crate) async fn tables(client: &Client, config: &Config, catalog: &Catalog) 
             refused.concat()
         )));
     }
-    let oids: Vec<u32> = catalog.tables.iter().map(|table| table.oid).collect();
+    let oids: Vec<u32> = catalog.tables.iter().map(|table| table.origin.oid).collect();
     let hidden = client.query(include_str!("unreadable.sql"), &[&oids]).await;
     let hidden: Vec<String> =
         hidden.map_err(at("cannot read the rights on tables"))?.iter().map(|row| row.get(0)).collect();

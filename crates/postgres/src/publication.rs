@@ -15,6 +15,9 @@ use crate::{
     quote::{quote_identifier, quote_table},
 };
 
+/// SQLSTATEs of a table or a schema that is not there.
+const GONE: [&str; 2] = ["42P01", "3F000"];
+
 /// The tables that the publication holds; `None` where there is no publication.
 ///
 /// # Errors
@@ -86,7 +89,14 @@ pub(crate) async fn settle(
 async fn alter(client: &Client, statement: &str) -> Result<()> {
     let doing =
         format!("cannot change the publication; let the owner of database and tables run: {statement}");
-    client.batch_execute(statement).await.map_err(at(&doing))
+    let altered = client.batch_execute(statement).await;
+    altered.map_err(|error| match error.code() {
+        // Dropped since the catalog was read: the next plan knows.
+        Some(code) if GONE.contains(&code.code()) => {
+            Error::transient("a table of the publication's was just dropped").because(error)
+        }
+        _ => at(&doing)(error),
+    })
 }
 
 fn list(tables: &BTreeSet<TableName>) -> String {

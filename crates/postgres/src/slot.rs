@@ -1,6 +1,6 @@
 //! The replication slot: made once, never made again silently, ended if another process still reads from it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidemart_change::{Epoch, Identity, Lsn};
 use tidemart_pipeline::{Error, Result};
@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     connection::Connection,
     error::{at, replicating},
+    lag::why_lost,
     quote::quote_identifier,
 };
 
@@ -21,9 +22,23 @@ const RELEASE: Duration = Duration::from_secs(30);
 /// Time between two looks at the slot.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The remedy for a slot and a position that do not fit together.
-const START_OVER: &str = "to start over with this version, empty the replica and give the capture a new slot \
-                          and a new topic prefix";
+/// The remedy for a position that cannot be continued, given the generation that follows.
+pub(crate) fn start_over(next: u32) -> String {
+    format!(
+        "to begin anew, with emptied replicas and a new snapshot of every table, run: tidemart capture --start-over {next}"
+    )
+}
+
+/// The generation of a capture of which Kafka knows nothing: larger than any that was before, since consumers may
+/// still know one whose topics are gone. Seconds since 1970.
+pub(crate) fn first_generation() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX).max(1)
+}
+
+/// Why a slot cannot be one that standbys keep.
+const NO_FAILOVER: &str =
+    "cannot make a replication slot that standbys keep (postgres.failover); that takes Postgres 17";
 
 /// A slot as `pg_replication_slots` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +46,9 @@ pub(crate) struct Slot {
     plugin: String,
     database: String,
     wal_status: String,
+    invalidation: Option<String>,
     temporary: bool,
+    failover: bool,
     confirmed: Lsn,
     active_pid: Option<i32>,
 }
@@ -60,7 +77,9 @@ pub(crate) async fn find(client: &Client, name: &str) -> Result<Option<Slot>> {
         plugin: row.try_get("plugin").map_err(&doing)?,
         database: row.try_get("database").map_err(&doing)?,
         wal_status: row.try_get("wal_status").map_err(&doing)?,
+        invalidation: row.try_get("invalidation").map_err(&doing)?,
         temporary: row.try_get("temporary").map_err(&doing)?,
+        failover: row.try_get("failover").map_err(&doing)?,
         confirmed: confirmed
             .parse()
             .map_err(|error| Error::fatal("cannot read the slot's position").because(error))?,
@@ -77,7 +96,7 @@ pub(crate) async fn identify(connection: &mut Connection, config: &Config) -> Re
         Some(Epoch {
             system_identifier: field(0)?.parse().ok()?,
             timeline: field(1)?.parse().ok()?,
-            generation: 1,
+            generation: first_generation(),
         })
     };
     let epoch =
@@ -85,29 +104,29 @@ pub(crate) async fn identify(connection: &mut Connection, config: &Config) -> Re
     Ok(Identity { epoch, database: config.database.clone(), slot: config.slot.clone() })
 }
 
-/// A position of somebody else must not be continued.
-pub(crate) fn require_same(recorded: &Identity, present: &Identity) -> Result<()> {
-    let what = match (&recorded.epoch, &present.epoch) {
-        (old, new) if old.system_identifier != new.system_identifier => {
-            format!(
-                "another cluster (system identifier {}, now {})",
-                old.system_identifier, new.system_identifier
-            )
-        }
-        (old, new) if old.timeline != new.timeline => {
-            format!("another timeline ({}, now {})", old.timeline, new.timeline)
-        }
-        _ if recorded.database != present.database => {
-            format!("another database ({}, now {})", recorded.database, present.database)
-        }
-        _ if recorded.slot != present.slot => {
-            format!("another slot ({}, now {})", recorded.slot, present.slot)
-        }
-        _ => return Ok(()),
-    };
+/// A position of another cluster must not be continued.
+pub(crate) fn require_same(recorded: &Epoch, present: &Epoch) -> Result<()> {
+    let (old, new) = (recorded.system_identifier, present.system_identifier);
+    if old == new {
+        return Ok(());
+    }
     Err(Error::fatal(format!(
-        "the position in Kafka is that of {what}: its changes cannot be continued; {START_OVER}"
+        "the position in Kafka is that of another cluster (system identifier {old}, now {new}): its changes cannot be \
+         continued; {}",
+        start_over(recorded.generation.saturating_add(1))
     )))
+}
+
+/// The topics of somebody else must be neither continued nor begun anew.
+pub(crate) fn require_own(recorded: &Identity, present: &Identity) -> Result<()> {
+    let what = if recorded.database != present.database {
+        format!("another database ({}, now {})", recorded.database, present.database)
+    } else if recorded.slot != present.slot {
+        format!("another slot ({}, now {})", recorded.slot, present.slot)
+    } else {
+        return Ok(());
+    };
+    Err(Error::fatal(format!("the position in Kafka is that of {what}: set another kafka.prefix")))
 }
 
 /// Fails when a slot exists although no position of it does.
@@ -116,8 +135,8 @@ pub(crate) fn require_absent(slot: Option<&Slot>, name: &str) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(Error::fatal(format!(
             "the replication slot {name} exists but Kafka holds no position of it: it belongs to somebody else, or \
-             Kafka lost its topics; configure another slot, or, if nobody needs it, run \
-             SELECT pg_drop_replication_slot('{name}') and start with an empty replica"
+             Kafka lost its topics; configure another slot as postgres.slot, or, if it is this capture's, {}",
+            start_over(first_generation())
         ))),
     }
 }
@@ -128,10 +147,12 @@ pub(crate) fn require_continuous(
     name: &str,
     database: &str,
     confirmed: Lsn,
+    next: u32,
 ) -> Result<()> {
     let Some(slot) = slot else {
         return Err(Error::fatal(format!(
-            "the replication slot {name} is gone: changes after {confirmed} are lost; {START_OVER}"
+            "the replication slot {name} is gone: changes after {confirmed} are lost; {}",
+            start_over(next)
         )));
     };
     if !slot.is_ours(database) {
@@ -139,8 +160,8 @@ pub(crate) fn require_continuous(
     }
     let what = if slot.wal_status == "lost" {
         format!(
-            "the replication slot {name} is invalidated: Postgres has removed log that it needed \
-             (max_slot_wal_keep_size), so changes after {confirmed} are lost"
+            "the replication slot {name} is invalidated: {}, so changes after {confirmed} are lost",
+            why_lost(slot.invalidation.as_deref())
         )
     } else if slot.confirmed > confirmed {
         let behind = slot.confirmed;
@@ -151,28 +172,55 @@ pub(crate) fn require_continuous(
     } else {
         return Ok(());
     };
-    Err(Error::fatal(format!("{what}; {START_OVER}")))
+    Err(Error::fatal(format!("{what}; {}", start_over(next))))
 }
 
 /// Makes the slot and returns the LSN from which it sees every transaction. Waits for transactions that run now.
-pub(crate) async fn create(connection: &mut Connection, name: &str) -> Result<Lsn> {
+///
+/// # Errors
+/// Fatal where a slot that follows a failover is asked for and the server is too old for it.
+pub(crate) async fn create(connection: &mut Connection, config: &Config) -> Result<Lsn> {
+    let name = &config.slot;
     info!(slot = name, "making the replication slot; this waits for transactions that are open now");
-    let command =
-        format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT", quote_identifier(name));
-    let rows = connection.query(&command).await.map_err(replicating("cannot make the replication slot"))?;
+    let failover = if config.failover { ", FAILOVER true" } else { "" };
+    let slot = quote_identifier(name);
+    let command = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput (SNAPSHOT 'nothing'{failover})");
+    let doing = if config.failover { NO_FAILOVER } else { "cannot make the replication slot" };
+    let rows = connection.query(&command).await.map_err(replicating(doing))?;
     let point = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
     point.ok_or_else(|| Error::fatal("CREATE_REPLICATION_SLOT says something unknown"))
 }
 
-/// Drops a slot of a capture that had declared itself and published nothing.
+/// Fails if a slot of this name is none that this capture may drop.
+pub(crate) fn require_droppable(slot: Option<&Slot>, config: &Config) -> Result<()> {
+    match slot {
+        Some(slot) if !slot.is_ours(&config.database) => Err(slot.not_ours(&config.slot)),
+        _ => Ok(()),
+    }
+}
+
+/// Has an existing slot follow a failover, where that is asked for.
+pub(crate) async fn settle_failover(
+    client: &Client,
+    connection: &mut Connection,
+    config: &Config,
+) -> Result<()> {
+    let follows = find(client, &config.slot).await?.is_some_and(|slot| slot.failover);
+    if follows || !config.failover {
+        return Ok(());
+    }
+    info!(slot = config.slot, "the replication slot is to be kept on standbys");
+    let command = format!("ALTER_REPLICATION_SLOT {} (FAILOVER true)", quote_identifier(&config.slot));
+    connection.query(&command).await.map(drop).map_err(replicating(NO_FAILOVER))
+}
+
+/// Drops a slot of a capture that had declared itself and published nothing of this generation.
 pub(crate) async fn drop_unused(client: &Client, slot: &Slot, config: &Config) -> Result<()> {
     let name = &config.slot;
-    if !slot.is_ours(&config.database) {
-        return Err(slot.not_ours(name));
-    }
+    require_droppable(Some(slot), config)?;
     warn!(
         slot = name,
-        "dropping the replication slot of a start that was interrupted; nothing was published from it"
+        "dropping the replication slot: another one is made, and nothing of this one is published"
     );
     release(client, name).await?;
     let dropped = client.execute("SELECT pg_drop_replication_slot($1)", &[&name]).await;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use tidemart_change::{
-    CaptureBatch, CaptureState, Change, Item, Lsn, Op, SnapshotProgress, TableName, WalPosition,
+    CaptureBatch, CaptureState, Change, Item, Lsn, Mark, Op, SnapshotProgress, TableName, TableState,
+    WalPosition,
 };
 use tidemart_pipeline::{Destination, Error, Result};
 use tokio::{sync::watch, time::timeout};
@@ -93,6 +94,16 @@ impl Kept {
         self.until_true(&what, |inner| inner.progress(table) == Some(SnapshotProgress::Done)).await;
     }
 
+    /// Waits until a table was begun anew and is complete: the n-th end of a snapshot of it.
+    pub(crate) async fn until_ended(&self, table: &str, times: usize) {
+        let what = format!("snapshot {times} of {table}");
+        self.until_true(&what, |inner| {
+            let done = inner.progress(table) == Some(SnapshotProgress::Done);
+            done && inner.marks(table).iter().filter(|mark| **mark == Mark::SnapshotEnd).count() >= times
+        })
+        .await;
+    }
+
     /// Waits until a table is stopped, and says why.
     pub(crate) async fn until_stopped(&self, table: &str) -> String {
         let what = format!("stop of {table}");
@@ -136,13 +147,35 @@ impl Inner {
         Some(state.progress.clone())
     }
 
+    /// Keys of a table that wait to be read.
+    pub(crate) fn repairs(&self, table: &str) -> Vec<Vec<String>> {
+        let state = self.state.as_ref().and_then(|state| state.tables.get(&name(table)));
+        state.map(|state| state.repairs.clone()).unwrap_or_default()
+    }
+
+    /// All marks of one table in `public`.
+    pub(crate) fn marks(&self, table: &str) -> Vec<Mark> {
+        let items = self.batches.iter().flat_map(|batch| &batch.items);
+        let of_table = |item: &Item| match item {
+            Item::Mark { schema, mark, .. } if schema.table == name(table) => Some(*mark),
+            _ => None,
+        };
+        items.filter_map(of_table).collect()
+    }
+
     fn keep(&mut self, batch: &CaptureBatch) {
         self.check(batch);
-        let state = self.state.get_or_insert_with(|| CaptureState {
-            identity: (*batch.identity).clone(),
-            position: None,
-            tables: std::collections::BTreeMap::new(),
-        });
+        let same = |state: &CaptureState| state.identity == *batch.identity;
+        if batch.position.is_none() {
+            // Shapes are kept, nothing else.
+            let tables = self.state.take().map(|state| state.tables).unwrap_or_default();
+            let anew =
+                |state: tidemart_change::TableState| TableState::new(state.schema, SnapshotProgress::Pending);
+            let tables = tables.into_iter().map(|(name, state)| (name, anew(state))).collect();
+            self.state = Some(CaptureState { identity: (*batch.identity).clone(), position: None, tables });
+        }
+        assert!(self.state.as_ref().is_some_and(same), "another epoch without a declaration");
+        let Some(state) = &mut self.state else { return };
         for table in &batch.tables {
             state.tables.insert(table.schema.table.clone(), table.clone());
         }
@@ -154,7 +187,9 @@ impl Inner {
     fn check(&self, batch: &CaptureBatch) {
         let before = self.position();
         let Some(position) = batch.position else {
-            assert!(batch.items.is_empty() && self.state.is_none(), "only the first batch has no position");
+            let known = self.state.as_ref().map(|state| state.identity.epoch.generation);
+            let begins = known.is_none_or(|known| known < batch.identity.epoch.generation);
+            assert!(batch.items.is_empty() && begins, "only the first batch of an epoch has no position");
             return;
         };
         assert!((position.commit_lsn, position.ordinal) >= (before.commit_lsn, before.ordinal), "goes back");
@@ -172,9 +207,15 @@ impl Inner {
                 "{} is not declared",
                 schema.table
             );
+            if let Item::Mark { mark: Mark::Truncate, commit_lsn, ordinal, .. } = item {
+                assert!((*commit_lsn, *ordinal) >= last && position.covers(*commit_lsn, *ordinal));
+            }
             let Item::Change(change) = item else { continue };
-            if change.op == Op::Read {
-                assert!(!change.after.as_ref().unwrap().is_partial());
+            if change.ordinal == 0 {
+                assert!(
+                    change.after.as_ref().is_none_or(|row| !row.is_partial()),
+                    "a row that was read is whole"
+                );
                 continue;
             }
             let place = (change.commit_lsn, change.ordinal);

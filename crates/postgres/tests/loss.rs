@@ -25,7 +25,7 @@ async fn fails(fixture: &Fixture, kept: &Kept, words: &[&str]) {
     assert_says(&Capture::start(&fixture.config, kept).fails().await, words);
 }
 
-const REMEDY: &str = "new slot";
+const REMEDY: &str = "tidemart capture --start-over ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_destination_that_lost_its_tail() {
@@ -55,7 +55,9 @@ async fn a_slot_of_somebody_else() {
     let fixture = Fixture::new("CREATE TABLE t (id int PRIMARY KEY)").await;
     let slot = &fixture.config.slot;
     fixture.execute(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')")).await;
-    fails(&fixture, &Kept::new(), &[slot, "exists", "pg_drop_replication_slot"]).await;
+    fails(&fixture, &Kept::new(), &[slot, "exists", "another slot", REMEDY]).await;
+    let error = Capture::start_over(&fixture.config, &Kept::new(), 2).fails().await;
+    assert_says(&error, &[slot, "not that of this capture", "another slot"]);
     fixture.drop_slot().await;
 }
 
@@ -71,12 +73,16 @@ async fn a_position_of_another_source() {
     with(|identity| identity.epoch.system_identifier += 1);
     fails(&fixture, &kept, &["another cluster", REMEDY]).await;
     with(|identity| identity.epoch.timeline += 1);
-    fails(&fixture, &kept, &["another timeline", REMEDY]).await;
+    kept.with(|inner| {
+        let position = inner.state.as_mut().and_then(|state| state.position.as_mut()).unwrap();
+        position.timeline += 1;
+    });
+    fails(&fixture, &kept, &["does not follow timeline 2", REMEDY]).await;
     with(|identity| identity.database.push('x'));
-    fails(&fixture, &kept, &["another database", REMEDY]).await;
+    fails(&fixture, &kept, &["another database", "kafka.prefix"]).await;
     with(|_| {});
     fixture.config.slot.push('x');
-    fails(&fixture, &kept, &["another slot", REMEDY]).await;
+    fails(&fixture, &kept, &["another slot", "kafka.prefix"]).await;
     fixture.config.slot.pop();
     fixture.drop_slot().await;
 }

@@ -1,7 +1,15 @@
 //! The capture against real servers, with a destination in memory.
 
 #[cfg(test)]
+mod anew;
+#[cfg(test)]
 mod changes;
+#[cfg(test)]
+mod failover;
+#[cfg(test)]
+mod following;
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod idle;
 #[cfg(test)]
@@ -30,3 +38,5 @@ mod tables;
 mod tls;
 #[cfg(test)]
 mod visibility;
+#[cfg(test)]
+mod wal;

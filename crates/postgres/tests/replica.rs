@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemart_change::{Change, Item, Mark, Op, Row, TableName, TableSchema, Value};
+use tidemart_change::{Change, Item, Lsn, Mark, Op, Row, TableName, TableSchema, Value};
 
 /// A row as texts by column.
 type Texts = BTreeMap<String, Option<String>>;
@@ -12,25 +12,34 @@ type Texts = BTreeMap<String, Option<String>>;
 pub(crate) struct Replica {
     tables: BTreeMap<TableName, BTreeMap<Vec<String>, Texts>>,
     complete: BTreeSet<TableName>,
+    /// The shape of the last record.
+    schemas: BTreeMap<TableName, TableSchema>,
+    /// Where each was emptied last.
+    emptied: BTreeMap<TableName, (Lsn, u64)>,
 }
 
 impl Replica {
-    /// Applies everything in order. A change of a row that is not there is an error once the snapshot is complete.
+    /// Applies everything in order. A partial change of a row that is not there is an error once the snapshot is complete.
     pub(crate) fn of(items: &[Item]) -> Self {
         let mut replica = Self::default();
         for item in items {
             match item {
-                Item::Change(change) => replica.apply(change),
+                Item::Change(change) => {
+                    replica.reshape(&change.schema);
+                    replica.apply(change);
+                }
                 Item::Mark { schema, mark: Mark::SnapshotEnd, .. } => {
                     assert!(replica.complete.insert(schema.table.clone()), "{} ended twice", schema.table);
                 }
                 Item::Mark { schema, mark: Mark::SnapshotBegin, .. } => {
-                    let empty = replica.tables.get(&schema.table).is_none_or(BTreeMap::is_empty);
-                    assert!(empty, "{} began late", schema.table);
-                }
-                Item::Mark { schema, mark: Mark::Truncate, .. } => {
-                    drop(replica.tables.remove(&schema.table));
+                    replica.reshape(schema);
                     replica.complete.remove(&schema.table);
+                }
+                Item::Mark { schema, mark: Mark::Truncate, commit_lsn, ordinal } => {
+                    drop(replica.tables.remove(&schema.table));
+                    let place = (*commit_lsn, *ordinal);
+                    let before = replica.emptied.insert(schema.table.clone(), place);
+                    assert!(before.is_none_or(|before| before < place), "{} emptied earlier", schema.table);
                 }
             }
         }
@@ -45,15 +54,34 @@ impl Replica {
         self.complete.contains(table)
     }
 
+    /// A new version keeps the columns that are in both; new ones are NULL.
+    fn reshape(&mut self, schema: &TableSchema) {
+        let before = self.schemas.insert(schema.table.clone(), schema.clone());
+        let Some(before) = before.filter(|before| before.version != schema.version) else { return };
+        assert!(schema.version > before.version, "{} goes back to an older shape", schema.table);
+        for row in self.tables.entry(schema.table.clone()).or_default().values_mut() {
+            row.retain(|name, _| schema.columns.iter().any(|column| column.name == *name));
+            for column in &schema.columns {
+                row.entry(column.name.clone()).or_insert(None);
+            }
+        }
+    }
+
     fn apply(&mut self, change: &Change) {
         let schema = &change.schema;
+        let emptied = self.emptied.get(&schema.table).copied().unwrap_or_default();
+        assert!(
+            (change.commit_lsn, change.ordinal) > emptied,
+            "{}: a consumer would pass this over",
+            schema.table
+        );
         let row = change.key_row().unwrap();
         let key = key(schema, row);
         let rows = self.tables.entry(schema.table.clone()).or_default();
         match change.op {
             Op::Delete => {
-                let known = rows.remove(&key).is_some();
-                assert!(known || !self.complete.contains(&schema.table), "{}: deletes nothing", schema.table);
+                // It may be one that waits to be read by itself.
+                drop(rows.remove(&key));
             }
             _ if !row.is_partial() => drop(rows.insert(key, texts(schema, row))),
             _ => match rows.get_mut(&key) {

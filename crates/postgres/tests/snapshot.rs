@@ -27,6 +27,8 @@ fn statement(random: &mut ChaCha8Rng) -> String {
         1 => format!("DELETE FROM a WHERE id = {id}"),
         // The large value is not sent.
         2..4 => format!("UPDATE a SET v = {v} WHERE id BETWEEN {id} AND {id} + 2"),
+        // Nor is it here, and the row has another key.
+        4 if v % 2 == 0 => format!("UPDATE a SET id = {id} + 5000 + {v} WHERE id = {id}"),
         4 => format!("UPDATE a SET id = {id} + 5000 + {v}, big = 'moved' WHERE id = {id}"),
         5 => format!("INSERT INTO b VALUES ('k', {id}, {v}) ON CONFLICT DO NOTHING"),
         6 => format!("DELETE FROM b WHERE n = {id}"),
@@ -65,6 +67,8 @@ async fn a_snapshot_under_writers_equals_the_tables() {
         while let Some(ended) = writers.join_next().await {
             ended.unwrap();
         }
+        fixture.caught_up(&kept).await;
+        kept.until_true("all repairs", |inner| inner.repairs("a").is_empty()).await;
         fixture.caught_up(&kept).await;
         fixture.finish(capture).await;
         for table in ["a", "b"] {
@@ -149,6 +153,14 @@ async fn a_table_that_appears_while_running_is_read_after_the_transactions_that_
     let writer = fixture.connect().await;
     writer.batch_execute("BEGIN; INSERT INTO b VALUES (2)").await.unwrap();
     kept.until_true("the new table", |inner| inner.progress("b").is_some()).await;
+    // The session that is to read it has been waiting for a while.
+    fixture
+        .until(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%pg_snapshot_xmin%' \
+             AND pid <> pg_backend_pid() AND datname = current_database() \
+             AND clock_timestamp() - backend_start > '500 ms'",
+        )
+        .await;
     fixture.execute("INSERT INTO a VALUES (1)").await;
     fixture.caught_up(&kept).await;
     writer.batch_execute("INSERT INTO b VALUES (3)").await.unwrap();

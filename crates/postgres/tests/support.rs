@@ -87,6 +87,12 @@ impl Fixture {
         timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("waited in vain: {query}"));
     }
 
+    /// Whether the server has this major version or a later one.
+    pub(crate) async fn is_at_least(&self, major: u32) -> bool {
+        let version = self.value("SELECT current_setting('server_version_num')").await.unwrap();
+        version.parse::<u32>().unwrap() >= major * 10_000
+    }
+
     /// Everything that was committed until now lies before this.
     pub(crate) async fn now(&self) -> Lsn {
         self.value("SELECT pg_current_wal_flush_lsn()").await.unwrap().parse().unwrap()
@@ -152,10 +158,18 @@ pub(crate) struct Capture {
 
 impl Capture {
     pub(crate) fn start(config: &Config, kept: &Kept) -> Self {
+        Self::of(Source::new(config.clone()), kept)
+    }
+
+    /// Begins this generation anew unless it has begun.
+    pub(crate) fn start_over(config: &Config, kept: &Kept, generation: u32) -> Self {
+        Self::of(Source::new(config.clone()).starting_over(Some(generation)), kept)
+    }
+
+    fn of(mut source: Source, kept: &Kept) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let (config, mut kept) = (config.clone(), kept.clone());
+        let mut kept = kept.clone();
         let task = tokio::spawn(async move {
-            let mut source = Source::new(config);
             let shutdown = async {
                 drop(stopped.await);
             };

@@ -103,8 +103,10 @@ impl Session {
             super::check_capture(&self.config.prefix, known, &identity.database, &identity.slot)?;
             if identity.epoch.generation <= known.epoch.generation {
                 return Err(Error::fatal(format!(
-                    "epoch {} does not follow epoch {} of the topics: take a new snapshot",
-                    identity.epoch, known.epoch
+                    "epoch {} does not follow epoch {} of the topics: {}",
+                    identity.epoch,
+                    known.epoch,
+                    anew(known)
                 )));
             }
             self.tables.begin_again();
@@ -128,12 +130,13 @@ impl Session {
                 unseen.push(index);
             }
         }
+        let remedy = self.identity.as_deref().map(anew).unwrap_or_default();
         let topic = |index: &usize| (self.tables.list[*index].topic.to_string(), Purpose::Table);
         for index in &unseen {
-            self.tables.list[*index].refuse_lost_topic(&self.topics)?;
+            self.tables.list[*index].refuse_lost_topic(&self.topics, &remedy)?;
         }
         self.topics.ensure(&self.config, &unseen.iter().map(topic).collect::<Vec<_>>()).await?;
-        unseen.into_iter().try_for_each(|index| self.tables.list[index].check(&self.topics))
+        unseen.into_iter().try_for_each(|index| self.tables.list[index].check(&self.topics, &remedy))
     }
 
     /// Publishes a new version of a table's schema, and keeps what else is said of it.
@@ -327,19 +330,19 @@ impl Table {
     }
 
     /// Records were published and their topic is not there any more: consumers may have missed them.
-    fn refuse_lost_topic(&self, topics: &Topics) -> Result<()> {
+    fn refuse_lost_topic(&self, topics: &Topics, remedy: &str) -> Result<()> {
         let published: u64 = self.sequences.iter().sum();
         if published == 0 || topics.partitions(&self.topic).is_some() {
             return Ok(());
         }
         Err(Error::fatal(format!(
-            "topic {} is gone with {published} records of table {}: restore it, or take a new snapshot",
+            "topic {} is gone with {published} records of table {}: restore it, or, {remedy}",
             self.topic, self.state.schema.table
         )))
     }
 
     /// The topic has as many partitions as are recorded. Of a table without records it may have any number.
-    fn check(&mut self, topics: &Topics) -> Result<()> {
+    fn check(&mut self, topics: &Topics, remedy: &str) -> Result<()> {
         let found = topics.partitions(&self.topic).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         if self.sequences.is_empty() && found > 0 {
             self.sequences = vec![0; found];
@@ -352,7 +355,7 @@ impl Table {
         if found != self.sequences.len() {
             return Err(Error::fatal(format!(
                 "topic {} has {found} partitions, but {} are recorded: keys would change their partitions; \
-                 take a new snapshot",
+                 {remedy}",
                 self.topic,
                 self.sequences.len()
             )));
@@ -360,6 +363,14 @@ impl Table {
         self.checked = true;
         Ok(())
     }
+}
+
+/// The way on where topics cannot be continued.
+fn anew(known: &Identity) -> String {
+    let next = known.epoch.generation.saturating_add(1);
+    format!(
+        "to begin anew, with emptied replicas and a new snapshot of every table, run: tidemart capture --start-over {next}"
+    )
 }
 
 fn item_schema(item: &Item) -> &Arc<TableSchema> {

@@ -6,7 +6,7 @@ mod types;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use tidemart_change::{Column, TableName, TableSchema};
+use tidemart_change::{Column, Origin, TableName, TableSchema};
 use tidemart_pipeline::{Error, Result as PipelineResult};
 use tokio_postgres::{Client, Row};
 
@@ -27,10 +27,12 @@ pub struct Catalog {
 /// A table that can be captured.
 #[derive(Clone, Debug)]
 pub struct CatalogTable {
-    /// Its OID.
-    pub oid: u32,
+    /// Which table it is, and in which files.
+    pub origin: Origin,
     /// Its shape, as version 1.
     pub schema: Arc<TableSchema>,
+    /// The types of the key's columns as SQL spells them, in the order of the schema's key.
+    pub key_types: Vec<String>,
     /// The key's columns in the order of the index that keeps them unique: indexes into the schema's columns.
     pub index_order: Vec<u16>,
     /// Rows as the last ANALYZE counted them; 0 where it never ran.
@@ -105,7 +107,7 @@ pub async fn tables(client: &Client, patterns: &Tables) -> PipelineResult<Catalo
 
 /// One row of `tables.sql`.
 struct Relation {
-    oid: u32,
+    origin: Origin,
     table: TableName,
     kind: u8,
     persistence: u8,
@@ -123,7 +125,11 @@ impl Relation {
         let letter = |name: &str| row.try_get::<_, i8>(name).map(i8::cast_unsigned);
         let count = |name: &str| row.try_get::<_, i64>(name).map(|count| u64::try_from(count).unwrap_or(0));
         Ok(Self {
-            oid: row.try_get("oid")?,
+            origin: Origin {
+                oid: row.try_get("oid")?,
+                filenode: row.try_get("filenode")?,
+                columns: row.try_get::<_, i16>("columns")?.cast_unsigned(),
+            },
             table: TableName::new(row.try_get::<_, String>("schema")?, row.try_get::<_, String>("name")?),
             kind: letter("kind")?,
             persistence: letter("persistence")?,
@@ -186,15 +192,16 @@ pub(crate) async fn set_aside_foreign(
         let name = &table.schema.table;
         !spared(name) && !include.iter().any(|pattern| pattern.is(name))
     };
-    let new: Vec<u32> = catalog.tables.iter().filter(is_new).map(|table| table.oid).collect();
+    let new: Vec<u32> = catalog.tables.iter().filter(is_new).map(|table| table.origin.oid).collect();
     if new.is_empty() {
         return Ok(());
     }
     let rows = client.query(include_str!("foreign.sql"), &[&new]).await;
     let rows = rows.map_err(at("cannot read the rights on tables"))?;
     let foreign: Vec<u32> = rows.iter().map(|row| row.get(0)).collect();
-    let (aside, kept) =
-        std::mem::take(&mut catalog.tables).into_iter().partition(|table| foreign.contains(&table.oid));
+    let (aside, kept) = std::mem::take(&mut catalog.tables)
+        .into_iter()
+        .partition(|table| foreign.contains(&table.origin.oid));
     catalog.tables = kept;
     let aside: Vec<CatalogTable> = aside;
     catalog.refused.extend(aside.into_iter().map(|table| {
@@ -211,7 +218,7 @@ pub(crate) async fn set_aside_foreign(
 
 async fn judge(client: &Client, found: &[(Relation, bool)], target: Target) -> PipelineResult<Catalog> {
     let types = Types::read(client).await?;
-    let oids: Vec<u32> = found.iter().map(|(relation, _)| relation.oid).collect();
+    let oids: Vec<u32> = found.iter().map(|(relation, _)| relation.origin.oid).collect();
     let columns =
         client.query(include_str!("columns.sql"), &[&oids]).await.map_err(at("cannot list the columns"))?;
     let mut attributes: HashMap<u32, Vec<Attribute>> = HashMap::new();
@@ -221,7 +228,7 @@ async fn judge(client: &Client, found: &[(Relation, bool)], target: Target) -> P
     }
     let mut catalog = Catalog { types, ..Catalog::default() };
     for (relation, named) in found {
-        let attributes = attributes.remove(&relation.oid).unwrap_or_default();
+        let attributes = attributes.remove(&relation.origin.oid).unwrap_or_default();
         let table = table(relation, &attributes, &catalog.types).and_then(|table| {
             (target.0)(&table.schema).map_err(|reason| refusal::of_target(&reason))?;
             Ok(table)
@@ -257,8 +264,10 @@ fn table(relation: &Relation, attributes: &[Attribute], types: &Types) -> Result
     };
     let mut key = index_order.clone();
     key.sort_unstable();
+    let key_types = key.iter().map(|index| sent[usize::from(*index)].type_name.clone()).collect();
     Ok(CatalogTable {
-        oid: relation.oid,
+        origin: relation.origin,
+        key_types,
         schema: Arc::new(TableSchema { table: relation.table.clone(), version: 1, columns, key }),
         index_order,
         estimated_rows: relation.estimated_rows,

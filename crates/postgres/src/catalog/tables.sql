@@ -7,6 +7,8 @@ SELECT
     c.relpersistence AS persistence,
     c.relreplident AS identity,
     current_setting('server_version_num')::integer AS version,
+    c.relfilenode AS filenode,
+    c.relnatts AS columns,
     greatest(c.reltuples, 0)::bigint AS estimated_rows,
     -- With TOAST, without indexes: what a chunk must read for one row.
     -- From the statistics: pg_table_size would wait for whoever has locked the table.

@@ -11,7 +11,7 @@ use tidemart_pipeline::{Error, Kind, Result};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{
-    Chunk, Reading, SnapshotTable, key_texts,
+    Chunk, Covered, Reading, SnapshotTable, Work, key_texts, keys,
     visible::{PgSnapshot, Visible, unreadable},
 };
 use crate::{
@@ -43,18 +43,21 @@ pub(super) async fn read(
 ) -> Result<Reading> {
     let reading = match in_transaction(client, table, after, visible, limits).await {
         Ok(reading) => Ok(reading),
-        Err(failure) => judge(failure),
+        Err(failure) => judge(failure, matches!(table.work, Work::Keys(_))),
     };
     client.batch_execute("ROLLBACK").await.map_err(at("cannot end a chunk's transaction"))?;
     reading
 }
 
 /// Why a chunk could not be read.
-enum Failure {
+pub(super) enum Failure {
     Query(tokio_postgres::Error),
     Other(Error),
     Table(String),
 }
+
+/// SQLSTATEs of a table, schema, column or type that is not there any more.
+const GONE: [&str; 4] = ["42P01", "3F000", "42703", "42704"];
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -62,9 +65,9 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// A lock that is held for long, or a deadlock, is tried again; a table that is gone or forbidden stops alone; the
-/// rest ends the session.
-fn judge(failure: Failure) -> Result<Reading> {
+/// A lock that is held for long, or a deadlock, is tried again; of a table that is gone the next plan knows more; one
+/// that is forbidden stops alone; a key that is no value of its type (class 22) is refused; the rest ends the session.
+fn judge(failure: Failure, by_keys: bool) -> Result<Reading> {
     match failure {
         Failure::Other(error) => Err(error),
         Failure::Table(reason) => Ok(Reading::Stop(reason)),
@@ -72,6 +75,8 @@ fn judge(failure: Failure) -> Result<Reading> {
             Some(code) if matches!(code.as_str(), "55P03" | "40001" | "40P01" | "57014") => {
                 Ok(Reading::Again)
             }
+            Some(code) if GONE.contains(&code.as_str()) => Ok(Reading::Changed),
+            Some(code) if by_keys && code.starts_with("22") => Ok(Reading::Refused),
             Some(code) if kind_of(&code) == Kind::Fatal => {
                 let reason = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
                 Ok(Reading::Stop(format!("it cannot be read: {reason} (SQLSTATE {code})")))
@@ -96,10 +101,14 @@ async fn in_transaction(
     });
     let snapshot = values.next().and_then(PgSnapshot::parse).ok_or_else(|| Failure::Other(unreadable()))?;
     if values.next() != Some(&table.catalog.fingerprint) {
-        return Err(Failure::Table("its shape changed while its snapshot was taken".to_owned()));
+        return Ok(Reading::Changed);
     }
     if !visible.holds_for(&snapshot) {
         return Ok(Reading::Again);
+    }
+    if let Work::Keys(asked) = &table.work {
+        let keys = keys::read(client, &table.catalog, asked).await?;
+        return Ok(Reading::Chunk(Chunk { table: table.index, covered: Covered::Keys(keys), read_at_us }));
     }
     let limit = limit(table, limits);
     let copied = copy(client, &table.catalog, after, limit, limits.chunk_bytes).await?;
@@ -111,7 +120,7 @@ async fn in_transaction(
 /// The name comes last: it may contain what looks like another place.
 fn begin(table: &CatalogTable) -> String {
     let name = quote_table(&table.schema.table);
-    let text = include_str!("begin.sql").replace(":oid", &table.oid.to_string());
+    let text = include_str!("begin.sql").replace(":oid", &table.origin.oid.to_string());
     let parts: Vec<_> =
         text.split(":table").map(|part| part.replace(":name", &quote_literal(&name))).collect();
     parts.join(&name)
@@ -167,7 +176,8 @@ fn chunk(table: &SnapshotTable, copied: Copied, read_at_us: i64) -> std::result:
             )
         }
     };
-    Ok(Chunk { table: table.index, rows: copied.rows, progress, read_at_us })
+    let covered = Covered::Range { rows: copied.rows, progress };
+    Ok(Chunk { table: table.index, covered, read_at_us })
 }
 
 /// Rows in the order of the key's index. Keys are compared by the database: it knows its collations.
@@ -193,20 +203,21 @@ fn now_us() -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
-    use tidemart_change::{Column, ColumnType, TableName, TableSchema};
+    use tidemart_change::{Column, ColumnType, Origin, TableName, TableSchema};
 
     use super::*;
 
-    fn table() -> CatalogTable {
+    pub(in crate::snapshot) fn table() -> CatalogTable {
         let column =
             |name: &str| Column { name: name.to_owned(), column_type: ColumnType::Text, nullable: false };
         let columns = vec![column("a"), column("B\""), column("c")];
         let schema = TableSchema { table: TableName::new("s", "T"), version: 1, columns, key: vec![0, 1] };
         CatalogTable {
-            oid: 7,
+            origin: Origin { oid: 7, filenode: 8, columns: 3 },
+            key_types: vec!["text".to_owned(), "\"Odd\"".to_owned()],
             schema: Arc::new(schema),
             index_order: vec![1, 0],
             estimated_rows: 0,

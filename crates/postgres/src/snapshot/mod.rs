@@ -6,6 +6,7 @@
 //! was delivered before its first mark is visible to it; else it is read again.
 
 mod chunk;
+mod keys;
 mod visible;
 
 use std::time::Duration;
@@ -22,9 +23,10 @@ use tracing::{info, warn};
 use self::visible::Visible;
 use crate::{
     catalog::CatalogTable,
-    config::Limits,
+    client::connect,
+    config::Config,
     error::at,
-    stream::{ChunkMark, MARK_PREFIX},
+    stream::{ChunkMark, Keys, MARK_PREFIX},
 };
 
 /// Quick repeats of a chunk whose snapshot lacks something, with doubling pauses from a millisecond on.
@@ -40,8 +42,17 @@ pub(crate) struct Step {
     pub(crate) mark: u64,
     /// What ends at it.
     pub(crate) outcome: Outcome,
-    /// The table of which a chunk is read next; none after the last one.
-    pub(crate) opens: Option<usize>,
+    /// What is read next; none after the last chunk.
+    pub(crate) opens: Option<Opens>,
+}
+
+/// What is read behind a mark: of the table with this index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Opens {
+    /// Consecutive rows.
+    Range(usize),
+    /// Rows by their keys.
+    Keys(usize),
 }
 
 /// What became of the reading since the last mark.
@@ -51,6 +62,15 @@ pub(crate) enum Outcome {
     Nothing,
     /// Rows.
     Chunk(Chunk),
+    /// A table is not what the plan says.
+    Changed,
+    /// A key is none of the table's.
+    Refused {
+        /// Its index.
+        table: usize,
+        /// The key.
+        keys: Vec<Vec<String>>,
+    },
     /// The table cannot be read.
     Stop {
         /// Its index.
@@ -60,17 +80,29 @@ pub(crate) enum Outcome {
     },
 }
 
-/// Consecutive rows of a table by its key.
+/// What was read of a table at once.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     /// The table's index.
     pub(crate) table: usize,
-    /// Its rows.
-    pub(crate) rows: Vec<Row>,
-    /// How far the snapshot is with them.
-    pub(crate) progress: SnapshotProgress,
-    /// When they were read, microseconds since 1970 UTC.
+    /// What it holds.
+    pub(crate) covered: Covered,
+    /// When the rows were read, microseconds since 1970 UTC.
     pub(crate) read_at_us: i64,
+}
+
+/// What a chunk holds.
+#[derive(Debug)]
+pub(crate) enum Covered {
+    /// Consecutive rows by the key.
+    Range {
+        /// The rows.
+        rows: Vec<Row>,
+        /// How far the snapshot is with them.
+        progress: SnapshotProgress,
+    },
+    /// Rows by their keys.
+    Keys(Keys),
 }
 
 /// The stream has delivered a mark.
@@ -84,24 +116,40 @@ pub(crate) struct Delivered {
     pub(crate) xids: Option<Vec<u32>>,
 }
 
-/// A table whose snapshot is not complete.
+/// A table of which something is to be read.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotTable {
     /// Its index in the stream.
     pub(crate) index: usize,
     /// What the catalog says.
     pub(crate) catalog: CatalogTable,
-    /// The last key that is in Kafka.
-    pub(crate) after: Option<Vec<String>>,
+    /// What of it.
+    pub(crate) work: Work,
+}
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// The rows behind the last key that is in Kafka, or all.
+    After(Option<Vec<String>>),
+    /// The rows with these keys.
+    Keys(Vec<Vec<String>>),
+}
+
+impl SnapshotTable {
+    fn opens(&self) -> Opens {
+        match self.work {
+            Work::After(_) => Opens::Range(self.index),
+            Work::Keys(_) => Opens::Keys(self.index),
+        }
+    }
 }
 
 /// The task's state.
 pub(crate) struct Snapshot {
-    pub(crate) client: Client,
-    pub(crate) slot: String,
+    pub(crate) config: Config,
     pub(crate) run: u64,
     pub(crate) tables: Vec<SnapshotTable>,
-    pub(crate) limits: Limits,
     pub(crate) steps: mpsc::Sender<Step>,
     pub(crate) delivered: mpsc::Receiver<Delivered>,
 }
@@ -120,21 +168,29 @@ enum Reading {
     Chunk(Chunk),
     Again,
     Stop(String),
+    /// The table is not what the plan says.
+    Changed,
+    /// A key does not fit its type.
+    Refused,
 }
 
 impl Snapshot {
     /// Reads everything; ends after the last table.
     pub(crate) async fn run(mut self) -> Result<()> {
-        chunk::prepare(&self.client).await?;
+        let client = connect(&self.config).await?;
+        chunk::prepare(&client).await?;
+        // A transaction that was open when its table came into the publication is in no stream as a whole: it must not
+        // end behind the mark at which a table is emptied.
+        visible::wait_for_older(&client).await?;
         let mut visible = Visible::default();
         let mut place = self.begin(0);
         let mut accepted = place.clone();
         let (mut outcome, mut mark, mut reported) = (Outcome::Nothing, 0, Instant::now());
         loop {
             mark += 1;
-            let opens = self.tables.get(place.table).map(|table| table.index);
-            let delivered = self.mark(Step { mark, outcome, opens }).await?;
-            visible.delivered(&self.client, delivered.xids).await?;
+            let opens = self.tables.get(place.table).map(SnapshotTable::opens);
+            let delivered = self.mark(&client, Step { mark, outcome, opens }).await?;
+            visible.delivered(&client, delivered.xids).await?;
             outcome = Outcome::Nothing;
             if !delivered.taken {
                 let table = self.tables.get(accepted.table).map(|table| &table.catalog.schema.table);
@@ -154,7 +210,7 @@ impl Snapshot {
                 place = self.begin(place.table + 1);
                 continue;
             }
-            (outcome, place) = self.step(place, &mut visible).await?;
+            (outcome, place) = self.step(&client, place, &mut visible).await?;
             if reported.elapsed() > REPORT {
                 reported = Instant::now();
                 self.report(&place);
@@ -163,46 +219,68 @@ impl Snapshot {
     }
 
     fn begin(&self, table: usize) -> Place {
-        Place { table, after: self.tables.get(table).and_then(|table| table.after.clone()), rows: 0 }
+        let after = self.tables.get(table).and_then(|table| match &table.work {
+            Work::After(key) => key.clone(),
+            Work::Keys(_) => None,
+        });
+        Place { table, after, rows: 0 }
     }
 
     /// Writes a mark into the log and waits until the stream has delivered it.
-    async fn mark(&mut self, step: Step) -> Result<Delivered> {
+    async fn mark(&mut self, client: &Client, step: Step) -> Result<Delivered> {
         let ended = || Error::transient("the stream ended before its snapshot did");
-        let mark = ChunkMark { slot: self.slot.clone(), run: self.run, mark: step.mark };
+        let mark = ChunkMark { slot: self.config.slot.clone(), run: self.run, mark: step.mark };
         let content = serde_json::to_string(&mark)
             .map_err(|error| Error::fatal("cannot write a mark").because(error))?;
         self.steps.send(step).await.map_err(|_| ended())?;
-        let emitted = self.client.execute(include_str!("mark.sql"), &[&MARK_PREFIX, &content]).await;
+        let emitted = client.execute(include_str!("mark.sql"), &[&MARK_PREFIX, &content]).await;
         emitted.map_err(at("cannot write a snapshot's mark into the log"))?;
         self.delivered.recv().await.ok_or_else(ended)
     }
 
     /// Reads one chunk; what came of it, and what is next.
-    async fn step(&mut self, place: Place, visible: &mut Visible) -> Result<(Outcome, Place)> {
+    async fn step(
+        &mut self,
+        client: &Client,
+        place: Place,
+        visible: &mut Visible,
+    ) -> Result<(Outcome, Place)> {
         let index = self.tables[place.table].index;
-        match self.read(&place, visible).await? {
-            Reading::Again => Ok((Outcome::Nothing, place)),
-            Reading::Stop(reason) => {
-                Ok((Outcome::Stop { table: index, reason }, self.begin(place.table + 1)))
-            }
+        let outcome = match self.read(client, &place, visible).await? {
+            Reading::Again => return Ok((Outcome::Nothing, place)),
+            Reading::Stop(reason) => Outcome::Stop { table: index, reason },
+            Reading::Changed => Outcome::Changed,
+            Reading::Refused => return Ok(self.refused(place)),
             Reading::Chunk(chunk) => {
                 failpoint::reach("capture.in-snapshot-chunk");
-                let rows = place.rows + chunk.rows.len() as u64;
-                let next = match &chunk.progress {
-                    SnapshotProgress::After(key) => Place { after: Some(key.clone()), rows, ..place },
-                    _ => self.begin(place.table + 1),
-                };
-                Ok((Outcome::Chunk(chunk), next))
+                if let Covered::Range { rows, progress: SnapshotProgress::After(key) } = &chunk.covered {
+                    let (rows, after) = (place.rows + rows.len() as u64, Some(key.clone()));
+                    return Ok((Outcome::Chunk(chunk), Place { after, rows, ..place }));
+                }
+                Outcome::Chunk(chunk)
             }
-        }
+        };
+        Ok((outcome, self.begin(place.table + 1)))
     }
 
-    async fn read(&mut self, place: &Place, visible: &mut Visible) -> Result<Reading> {
-        let limits = self.limits.clone();
+    /// Of several keys at least one is none of the table's: each is read by itself.
+    fn refused(&mut self, place: Place) -> (Outcome, Place) {
+        let table = &self.tables[place.table];
+        let Work::Keys(keys) = table.work.clone() else { return (Outcome::Nothing, place) };
+        if keys.len() < 2 {
+            return (Outcome::Refused { table: table.index, keys }, self.begin(place.table + 1));
+        }
+        let single = |key| SnapshotTable { work: Work::Keys(vec![key]), ..table.clone() };
+        let singles: Vec<_> = keys.into_iter().map(single).collect();
+        self.tables.splice(place.table..=place.table, singles);
+        (Outcome::Nothing, place)
+    }
+
+    async fn read(&mut self, client: &Client, place: &Place, visible: &mut Visible) -> Result<Reading> {
+        let limits = self.config.limits.clone();
         let table = &mut self.tables[place.table];
         for repeat in 0..QUICK_REPEATS {
-            match chunk::read(&self.client, table, place.after.as_deref(), visible, &limits).await? {
+            match chunk::read(client, table, place.after.as_deref(), visible, &limits).await? {
                 Reading::Again => sleep(Duration::from_millis(1 << repeat)).await,
                 reading => return Ok(reading),
             }
@@ -221,7 +299,7 @@ impl Snapshot {
 }
 
 /// The texts of a row's key, in the key's order.
-fn key_texts(schema: &TableSchema, row: &Row) -> Option<Vec<String>> {
+pub(crate) fn key_texts(schema: &TableSchema, row: &Row) -> Option<Vec<String>> {
     let text = |index: &u16| {
         let text = row.get(usize::from(*index)).text()?;
         std::str::from_utf8(text).ok().map(str::to_owned)

@@ -71,7 +71,7 @@ impl Visible {
 
 /// Waits until every transaction that has begun to write until now has ended. It also covers transactions that were
 /// open when a table was added to the publication: what they had written before is in no stream.
-async fn wait_for_older(client: &Client) -> Result<()> {
+pub(super) async fn wait_for_older(client: &Client) -> Result<()> {
     let doing = at("cannot read the running transactions");
     let own: i64 = client.query_one(include_str!("own_xid.sql"), &[]).await.map_err(&doing)?.get(0);
     let (mut reported, mut waited) = (Instant::now(), false);

@@ -4,23 +4,31 @@
 //! no state  ──▶ Declaring ──acknowledged──▶ Making the slot ──▶ Streaming
 //! declared  ──▶ (an unused slot is dropped) ▲                    ▲
 //! position  ──▶ checks ──────────────────────────────────────────┘
+//! a new generation ──▶ Declaring
 //! ```
 
 mod opening;
 mod plan;
 mod streaming;
 mod tempo;
+mod timeline;
 mod watch;
 
 use tidemart_change::{CaptureBatch, CaptureState};
 use tidemart_pipeline::{Error, Next, Result};
 
-use self::{opening::Opening, streaming::Streaming};
+use self::{
+    opening::{Opening, Stage},
+    streaming::Streaming,
+};
 use crate::config::Config;
 
 /// Yields a declaration, then a snapshot of every table and every committed change.
 pub struct Source {
     config: Config,
+    generation: Option<u32>,
+    /// The type for which the session before has ended.
+    unknown_type: Option<u32>,
     session: Session,
 }
 
@@ -37,7 +45,14 @@ impl Source {
     /// A source that connects when it is started.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, session: Session::Closed }
+        Self { config, generation: None, unknown_type: None, session: Session::Closed }
+    }
+
+    /// Begins anew at the first start where Kafka does not know this generation: another slot, replicas emptied, every
+    /// table read. At every later start it goes on where it was.
+    #[must_use]
+    pub fn starting_over(self, generation: Option<u32>) -> Self {
+        Self { generation, ..self }
     }
 
     async fn close(&mut self) {
@@ -65,12 +80,15 @@ impl tidemart_pipeline::Source for Source {
     async fn start(&mut self, position: Option<CaptureState>) -> Result<()> {
         self.close().await;
         self.config.validate()?;
-        let opening = Box::new(Opening::prepare(&self.config, position.as_ref()).await?);
-        self.session = match position {
-            None => Session::Declaring(opening),
-            Some(CaptureState { position: None, .. }) => Session::Declared(opening),
-            Some(CaptureState { position: Some(position), .. }) => {
-                Session::Streaming(Box::new(opening.resume(position).await?))
+        let opening = Opening::prepare(&self.config, position.as_ref(), self.generation).await?;
+        let opening = Box::new(opening);
+        self.session = match opening.stage {
+            Stage::Declare => Session::Declaring(opening),
+            Stage::Begin => Session::Declared(opening),
+            Stage::Resume(position) => {
+                let mut streaming = opening.resume(position).await?;
+                streaming.excuse_type(self.unknown_type);
+                Session::Streaming(Box::new(streaming))
             }
         };
         Ok(())
@@ -85,7 +103,11 @@ impl tidemart_pipeline::Source for Source {
         }
         match &mut self.session {
             Session::Declaring(opening) => Ok(Next::Batch(opening.declaration())),
-            Session::Streaming(streaming) => streaming.next().await,
+            Session::Streaming(streaming) => {
+                let next = streaming.next().await;
+                self.unknown_type = streaming.unknown_type().or(self.unknown_type);
+                next
+            }
             Session::Declared(_) | Session::Closed => Err(closed()),
         }
     }

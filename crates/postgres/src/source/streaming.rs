@@ -1,9 +1,6 @@
 //! A session whose stream runs: decides when a batch goes out.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tidemart_change::{CaptureBatch, Lsn, WalPosition};
@@ -15,13 +12,13 @@ use tokio::{
 };
 use tokio_postgres::Client;
 
-use super::{opening::Opening, tempo::Tempo, watch};
+use super::{opening::Opening, plan::Plan, tempo::Tempo, watch, watch::Seen};
 use crate::{
     config::{Config, Limits},
     connection::{self, Block, Event, Pace, Stream, events},
     error::{at, of_kind, replicating},
     quote::{quote_identifier, quote_literal},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, SnapshotTable},
     stream::{Decoder, SnapshotPort},
 };
 
@@ -40,7 +37,7 @@ pub(super) struct Streaming {
     snapshot: JoinSet<Result<()>>,
     /// The task that looks for new and changed tables.
     watch: JoinSet<Result<()>>,
-    publication: String,
+    config: Config,
     tempo: Tempo,
     /// Postgres waits for us to confirm what it has sent.
     asked: bool,
@@ -48,32 +45,38 @@ pub(super) struct Streaming {
 
 impl Streaming {
     pub(super) async fn start(opening: Opening, position: WalPosition) -> Result<Self> {
-        let Opening { config, client, connection, identity, plan, types } = opening;
+        let Opening { config, client, connection, identity, plan, types, .. } = opening;
         let pace = pace(&client, &config.limits).await?;
         let command = command(&config, position.confirmed_lsn);
         let stream = connection.replicate(&command, position.confirmed_lsn, pace).await;
         let stream = stream.map_err(replicating("cannot start the replication stream"))?;
-        let mut snapshot = JoinSet::new();
-        let port = (!plan.snapshot.is_empty()).then(|| {
-            let (steps, steps_taken) = mpsc::channel(1);
-            let (delivered_to, delivered) = mpsc::channel(1);
-            let run = run_number();
-            let (slot, limits) = (config.slot.clone(), config.limits.clone());
-            let task = Snapshot { client, slot, run, tables: plan.snapshot, limits, steps, delivered };
-            snapshot.spawn(task.run());
-            SnapshotPort { run, steps: steps_taken, delivered: delivered_to }
-        });
         let mut watch = JoinSet::new();
-        let known = plan.tables.iter().map(|table| {
-            let captured = (!table.is_stopped()).then(|| Arc::clone(&table.schema));
-            (table.schema.table.clone(), captured)
-        });
-        watch.spawn(watch::change(config.clone(), known.collect()));
-        let mut decoder = Decoder::new(identity, plan.tables, types, position, &config.limits, port);
-        decoder.declare(plan.declared);
+        watch.spawn(watch::change(config.clone(), Seen::of(&plan)));
+        let Plan { tables, declared, snapshot, is_first_step, .. } = plan;
+        let mut decoder = Decoder::new(identity, tables, types, position, &config);
+        decoder.declare(declared);
+        if is_first_step {
+            decoder.demand_plan();
+        }
         let tempo = Tempo::new(&config.limits, Instant::now());
-        let publication = config.publication;
-        Ok(Self { stream, block: None, decoder, snapshot, watch, publication, tempo, asked: false })
+        let reading = JoinSet::new();
+        let mut streaming =
+            Self { stream, block: None, decoder, snapshot: reading, watch, config, tempo, asked: false };
+        streaming.read(snapshot);
+        Ok(streaming)
+    }
+
+    /// Starts the task that reads tables, or single rows of them, beside the stream.
+    fn read(&mut self, tables: Vec<SnapshotTable>) {
+        if tables.is_empty() {
+            return;
+        }
+        let (steps, steps_taken) = mpsc::channel(1);
+        let (delivered_to, delivered) = mpsc::channel(1);
+        let run = run_number();
+        let task = Snapshot { config: self.config.clone(), run, tables, steps, delivered };
+        self.snapshot.spawn(task.run());
+        self.decoder.attach(SnapshotPort { run, steps: steps_taken, delivered: delivered_to });
     }
 
     /// Takes what is there, up to a full batch; waits only while there is nothing to send.
@@ -86,12 +89,17 @@ impl Streaming {
             return task_ended(ended).map(|()| Next::Rescope);
         }
         loop {
+            if self.decoder.needs_plan() && self.decoder.is_empty() {
+                return Ok(Next::Rescope);
+            }
             self.decode()?;
+            let repairs = self.decoder.repairs();
+            self.read(repairs);
             let now = Instant::now();
             let (linger, heartbeat) = (self.tempo.linger(), self.tempo.heartbeat());
             let (ready, moved) = (self.decoder.is_ready(), self.decoder.has_moved());
             let due = (ready && now >= linger) || (moved && (self.asked || now >= heartbeat));
-            if due || self.decoder.is_full() {
+            if due || self.decoder.has_enough() {
                 let batch = self.decoder.take_batch();
                 self.tempo.sent(batch.items.len(), now);
                 self.asked = false;
@@ -99,12 +107,22 @@ impl Streaming {
             }
             let wake = if ready { linger } else { self.tempo.idle(now) };
             tokio::select! { biased;
-                block = self.stream.next() => self.receive(block)?,
+                block = self.stream.next(), if self.block.is_none() => self.receive(block)?,
                 Some(ended) = self.snapshot.join_next() => task_ended(ended)?,
                 Some(ended) = self.watch.join_next() => return task_ended(ended).map(|()| Next::Rescope),
                 () = sleep_until(wake), if ready || moved => {}
             }
         }
+    }
+
+    /// See [`Decoder::unknown_type`].
+    pub(super) fn unknown_type(&self) -> Option<u32> {
+        self.decoder.unknown_type()
+    }
+
+    /// See [`Decoder::unknown_type`].
+    pub(super) fn excuse_type(&mut self, oid: Option<u32>) {
+        self.decoder.excuse_type(oid);
     }
 
     pub(super) fn confirm(&self, lsn: Lsn) {
@@ -116,9 +134,9 @@ impl Streaming {
         self.stream.close().await;
     }
 
-    /// Decodes everything that has arrived, or as much as makes a batch full.
+    /// Decodes everything that has arrived, or as much as a batch needs.
     fn decode(&mut self) -> Result<()> {
-        while !self.decoder.is_full() {
+        while !self.decoder.has_enough() {
             let Some((_, rest)) = &mut self.block else {
                 match self.stream.try_next() {
                     Some(block) => self.receive(block)?,
@@ -126,7 +144,7 @@ impl Streaming {
                 }
                 continue;
             };
-            match events(rest).map_err(|error| explain(&self.publication, error))? {
+            match events(rest).map_err(|error| self.explain(error))? {
                 Some(event) => {
                     self.asked |= matches!(event, Event::Keepalive { asks: true, .. });
                     self.decoder.take(event)?;
@@ -138,10 +156,24 @@ impl Streaming {
     }
 
     fn receive(&mut self, block: std::result::Result<Block, connection::Error>) -> Result<()> {
-        let block = block.map_err(|error| explain(&self.publication, error))?;
+        let block = block.map_err(|error| self.explain(error))?;
         let bytes = block.bytes.clone();
         self.block = Some((block, bytes));
         Ok(())
+    }
+
+    /// A publication that did not exist when a change was made is an error for ever: pgoutput looks it up as of then.
+    fn explain(&self, error: connection::Error) -> Error {
+        if error.is_of_publication() {
+            return Error::fatal(format!(
+                "the publication {} did not exist when changes that are now read were made: it was dropped, or made \
+                 anew; {}",
+                self.config.publication,
+                self.decoder.start_over()
+            ))
+            .because(error);
+        }
+        of_kind(error.kind(), "replication from Postgres ended").because(error)
     }
 }
 
@@ -164,19 +196,6 @@ async fn pace(client: &Client, limits: &Limits) -> Result<Pace> {
     let status = Duration::from_millis(limits.status_ms).min(longest).max(Duration::from_millis(1));
     let coalesce = Duration::from_millis(limits.coalesce_ms);
     Ok(Pace { status, coalesce, queue_bytes: limits.queue_bytes, sender_timeout })
-}
-
-/// A publication that did not exist when a change was made is an error for ever: pgoutput looks it up as of then.
-fn explain(publication: &str, error: connection::Error) -> Error {
-    if error.is_of_publication() {
-        return Error::fatal(format!(
-            "the publication {publication} did not exist when changes that are now read were made: it was dropped, \
-             or made anew; to start over with this version, empty the replica and give the capture a new slot and a \
-             new topic prefix"
-        ))
-        .because(error);
-    }
-    of_kind(error.kind(), "replication from Postgres ended").because(error)
 }
 
 fn task_ended(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

@@ -1,28 +1,85 @@
-//! Looks for what the stream does not tell: tables that appear, and captured ones that are gone, were made anew, left
-//! the publication or have another shape without a change since. Any of it begins a new session, which plans anew.
+//! Looks for what the stream does not tell: tables that appear or can be captured again, and captured ones that are
+//! gone, were made anew or rewritten, left the publication or have another shape without a change since. Any of it
+//! begins a new session, which plans anew.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use tidemart_change::{TableName, TableSchema};
+use tidemart_change::{Origin, TableName, TableSchema};
 use tidemart_pipeline::{Kind, Result, error::chain};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 use tracing::{info, warn};
 
-use crate::{catalog, client::connect, config::Config, publication, stream::difference};
+use super::plan::Plan;
+use crate::{
+    catalog::{self, Catalog},
+    client::connect,
+    config::Config,
+    lag, publication,
+    stream::difference,
+};
 
-/// The tables of a session: those that are captured with their shape, stopped ones without.
-pub(super) type Known = BTreeMap<TableName, Option<Arc<TableSchema>>>;
+/// What the plan of a session saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Tables that could be captured.
+    tables: BTreeMap<TableName, (Origin, Arc<TableSchema>)>,
+    /// Those that were captured and could not be.
+    lost: BTreeSet<TableName>,
+    /// Those that the publication must hold.
+    published: BTreeSet<TableName>,
+}
 
-/// Waits until the catalog says something else than what is known.
+impl Seen {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let mut seen = Self { published: plan.published.clone(), ..Self::default() };
+        for table in &plan.tables {
+            let name = table.state.schema.table.clone();
+            match &table.found {
+                Some(found) => drop(seen.tables.insert(name, (found.origin, Arc::clone(&found.schema)))),
+                None => drop(seen.lost.insert(name)),
+            }
+        }
+        seen
+    }
+
+    /// The first table that is not what it was.
+    fn changed(&self, catalog: &Catalog, members: &BTreeSet<TableName>) -> Option<(TableName, &'static str)> {
+        for table in &catalog.tables {
+            let name = &table.schema.table;
+            let what = match self.tables.get(name) {
+                None if self.lost.contains(name) => "it can be captured again",
+                None => "a new table",
+                Some((origin, _)) if *origin != table.origin => {
+                    "its rows were rewritten, or it is another table"
+                }
+                Some((_, schema)) if difference(schema, &table.schema).is_some() => "its shape changed",
+                Some(_) => continue,
+            };
+            return Some((name.clone(), what));
+        }
+        let is_there = |name: &&TableName| catalog.tables.iter().any(|table| table.schema.table == **name);
+        let gone = self.tables.keys().find(|name| !is_there(name));
+        let left = || self.published.iter().find(|name| !members.contains(*name));
+        let gone = gone.map(|name| (name, "it is gone, or cannot be captured any more"));
+        let left = || left().map(|name| (name, "it left the publication"));
+        gone.or_else(left).map(|(name, what)| (name.clone(), what))
+    }
+}
+
+/// Waits until the catalog says something else than what the plan saw.
 ///
 /// # Errors
 /// Fatal ones, such as a password that was changed; others are tried again with the next look.
-pub(super) async fn change(config: Config, known: Known) -> Result<()> {
+pub(super) async fn change(config: Config, seen: Seen) -> Result<()> {
     let mut client = None;
     loop {
         sleep(Duration::from_millis(config.limits.discover_ms)).await;
-        match look(&config, &mut client, &known).await {
+        match look(&config, &mut client, &seen).await {
             Ok(None) => {}
             Ok(Some((table, what))) => {
                 info!(%table, what, "planning anew");
@@ -34,10 +91,19 @@ pub(super) async fn change(config: Config, known: Known) -> Result<()> {
     }
 }
 
+/// Says in time that the slot holds back much of the log.
+async fn warn_of_log(client: &Client, config: &Config) -> Result<()> {
+    let slot = lag::read(client, &config.slot).await?.slot;
+    if let Some(danger) = slot.and_then(|slot| slot.danger(config.limits.wal_budget_mb << 20)) {
+        warn!(slot = config.slot, danger, "is Kafka slow or away?");
+    }
+    Ok(())
+}
+
 async fn look(
     config: &Config,
     client: &mut Option<Client>,
-    known: &Known,
+    seen: &Seen,
 ) -> Result<Option<(TableName, &'static str)>> {
     let connected = match client.take().filter(|client| !client.is_closed()) {
         Some(connected) => connected,
@@ -45,20 +111,11 @@ async fn look(
     };
     let members = publication::members(&connected, config).await?.unwrap_or_default();
     let mut catalog = catalog::tables(&connected, &config.tables).await?;
-    let spared = |name: &TableName| known.contains_key(name) || members.contains(name);
+    let spared = |name: &TableName| {
+        seen.tables.contains_key(name) || seen.lost.contains(name) || members.contains(name)
+    };
     catalog::set_aside_foreign(&connected, &mut catalog, &config.tables, spared).await?;
+    warn_of_log(&connected, config).await?;
     *client = Some(connected);
-    let new = catalog.tables.iter().map(|table| &table.schema.table).find(|name| !known.contains_key(*name));
-    if let Some(name) = new {
-        return Ok(Some((name.clone(), "a new table")));
-    }
-    let captured = known.iter().filter_map(|(name, schema)| Some((name, schema.as_ref()?)));
-    for (name, schema) in captured {
-        let found = catalog.tables.iter().find(|table| table.schema.table == *name);
-        let same = found.is_some_and(|table| difference(schema, &table.schema).is_none());
-        if !same || !members.contains(name) {
-            return Ok(Some((name.clone(), "not what it was")));
-        }
-    }
-    Ok(None)
+    Ok(seen.changed(&catalog, &members))
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemart_change::{
-    CaptureBatch, Identity, Item, Lsn, SnapshotProgress, TableSchema, TableState, WalPosition,
-};
+use tidemart_change::{CaptureBatch, Identity, Item, Lsn, TableState, WalPosition};
 
 use crate::config::Limits;
 
@@ -54,21 +52,19 @@ impl Builder {
     }
 
     /// A table's state: the last one of each version counts.
-    pub(super) fn state(&mut self, schema: &Arc<TableSchema>, progress: &SnapshotProgress) {
+    pub(super) fn state(&mut self, state: &TableState) {
         let open = self.border.map_or(0, |border| border.tables);
-        let same = |known: &&mut TableState| {
-            known.schema.table == schema.table && known.schema.version == schema.version
-        };
+        let (name, version) = (&state.schema.table, state.schema.version);
+        let same = |known: &&mut TableState| known.schema.table == *name && known.schema.version == version;
         match self.tables[open..].iter_mut().find(same) {
-            Some(known) => known.progress.clone_from(progress),
-            None => self.tables.push(TableState::new(Arc::clone(schema), progress.clone())),
+            Some(known) => known.clone_from(state),
+            None => self.tables.push(state.clone()),
         }
     }
 
     /// A row message of a transaction was taken.
     pub(super) fn reached(&mut self, commit_lsn: Lsn, ordinal: u64, change_lsn: Lsn, commit_time_us: i64) {
-        let confirmed_lsn = self.position.confirmed_lsn;
-        self.position = WalPosition { commit_lsn, ordinal, change_lsn, confirmed_lsn, commit_time_us };
+        self.position = WalPosition { commit_lsn, ordinal, change_lsn, commit_time_us, ..self.position };
     }
 
     /// A transaction was taken whole.
@@ -95,6 +91,11 @@ impl Builder {
 
     pub(super) fn is_ready(&self) -> bool {
         self.border.is_some_and(|border| border.items + border.tables > 0)
+    }
+
+    /// Whether nothing waits to go out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.tables.is_empty()
     }
 
     pub(super) fn has_moved(&self) -> bool {

@@ -1,6 +1,9 @@
 //! From the events of the replication stream to batches of changes. No I/O: events in, items out.
 
+mod asked;
 mod builder;
+mod follow;
+mod repair;
 mod shape;
 mod table;
 mod transaction;
@@ -9,22 +12,27 @@ mod window;
 use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use tidemart_change::{CaptureBatch, Identity, Item, Lsn, Mark, SnapshotProgress, TableName, WalPosition};
+use tidemart_change::{
+    CaptureBatch, Identity, Item, Lsn, Mark, SnapshotProgress, TableName, WalPosition,
+    request::REQUEST_PREFIX,
+};
 use tidemart_pipeline::{Error, Result};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use self::{builder::Builder, table::Bound, transaction::Transaction, window::Window};
+use self::{builder::Builder, follow::Bound, transaction::Transaction, window::Window};
 pub(crate) use self::{
-    shape::{difference, grown},
-    table::Table,
+    repair::Keys,
+    shape::{difference, grown, key_names},
+    table::{Table, is_silent},
 };
 use crate::{
     catalog::Types,
-    config::Limits,
+    config::{Config, Target},
     connection::Event,
     pgoutput::{Message, decode},
-    snapshot::{Chunk, Delivered, Outcome, Step},
+    slot,
+    snapshot::{Chunk, Covered, Delivered, Opens, Outcome, Step},
 };
 
 /// Prefix of the logical messages that mark the borders of a snapshot's chunks.
@@ -63,6 +71,7 @@ pub(crate) struct Decoder {
     names: HashMap<TableName, usize>,
     relations: HashMap<u32, Bound>,
     types: Types,
+    target: Target,
     builder: Builder,
     transaction: Option<Transaction>,
     /// Where the destination stood at the start; what it covers is skipped.
@@ -74,6 +83,12 @@ pub(crate) struct Decoder {
     /// last session are known.
     xids: Option<Vec<u32>>,
     window: Option<Window>,
+    /// A table's state changed such that only a new plan can go on with it.
+    replan: bool,
+    /// A type that this session did not find in the catalog.
+    unknown_type: Option<u32>,
+    /// The one for which the session before has ended: it is in the catalog no more.
+    excused_type: Option<u32>,
 }
 
 impl Decoder {
@@ -83,44 +98,86 @@ impl Decoder {
         tables: Vec<Table>,
         types: Types,
         position: WalPosition,
-        limits: &Limits,
-        snapshot: Option<SnapshotPort>,
+        config: &Config,
     ) -> Self {
         let names =
-            tables.iter().enumerate().map(|(index, table)| (table.schema.table.clone(), index)).collect();
+            tables.iter().enumerate().map(|(index, table)| (table.schema().table.clone(), index)).collect();
         Self {
             identity,
             tables,
             names,
             relations: HashMap::new(),
             types,
-            builder: Builder::new(position, limits),
+            builder: Builder::new(position, &config.limits),
+            target: config.tables.target,
             transaction: None,
             resumed: position,
             unmet: position.ordinal != WalPosition::WHOLE,
-            snapshot,
+            snapshot: None,
             xids: None,
             window: None,
+            replan: false,
+            unknown_type: None,
+            excused_type: None,
         }
     }
 
-    /// Puts tables into the next batch, with the mark that their snapshot begins where it does.
+    /// The type for which this session has to end; the next one excuses it.
+    pub(crate) fn unknown_type(&self) -> Option<u32> {
+        self.unknown_type
+    }
+
+    pub(crate) fn excuse_type(&mut self, oid: Option<u32>) {
+        self.excused_type = oid;
+    }
+
+    /// Puts tables into the next batch, with the mark that their snapshot begins where it does. Those that are emptied
+    /// first get it behind that.
     pub(crate) fn declare(&mut self, indexes: impl IntoIterator<Item = usize>) {
         let commit_lsn = self.resumed.commit_lsn.max(self.resumed.confirmed_lsn);
         for index in indexes {
-            let Table { schema, progress, .. } = &self.tables[index];
-            self.builder.state(schema, progress);
-            if *progress == SnapshotProgress::Pending {
-                let mark = Mark::SnapshotBegin;
-                self.builder.push(Item::Mark { schema: Arc::clone(schema), mark, commit_lsn, ordinal: 0 }, 0);
+            let table = &self.tables[index];
+            self.builder.state(&table.state);
+            if table.state.progress == SnapshotProgress::Pending && !table.is_silent() {
+                self.mark_table(index, Mark::SnapshotBegin, commit_lsn, 0);
             }
         }
         self.builder.border();
     }
 
+    /// Lets a task read beside the stream.
+    pub(crate) fn attach(&mut self, port: SnapshotPort) {
+        (self.snapshot, self.xids) = (Some(port), None);
+    }
+
+    /// Whether the session must end, as soon as its last batch is taken.
+    pub(crate) fn needs_plan(&self) -> bool {
+        self.replan
+    }
+
+    /// Whether nothing waits to be published.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
+    /// The remedy for a log that cannot be continued.
+    pub(crate) fn start_over(&self) -> String {
+        slot::start_over(self.identity.epoch.generation.saturating_add(1))
+    }
+
+    /// Has the session end.
+    pub(crate) fn demand_plan(&mut self) {
+        self.replan = true;
+    }
+
     /// Whether a batch should go out even in the middle of a transaction.
     pub(crate) fn is_full(&self) -> bool {
         self.builder.is_full()
+    }
+
+    /// Whether a batch should go out before anything else is taken.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.is_full() || (self.replan && self.is_ready())
     }
 
     /// Whether whole transactions have something to publish.
@@ -163,7 +220,11 @@ impl Decoder {
             Message::Begin { final_lsn, commit_time_us, xid } => self.begin(final_lsn, commit_time_us, xid),
             Message::Commit { end_lsn, .. } => self.commit(end_lsn),
             Message::Relation(relation) => {
-                self.relation(&relation);
+                self.relation(relation);
+                Ok(())
+            }
+            Message::Logical { transactional: true, prefix, content } if prefix == REQUEST_PREFIX => {
+                self.request(&content);
                 Ok(())
             }
             Message::Logical { transactional: true, prefix, content } if prefix == MARK_PREFIX => {
@@ -198,8 +259,22 @@ impl Decoder {
                 self.stop(table, &reason);
                 true
             }
+            Outcome::Changed => {
+                self.replan = true;
+                true
+            }
+            Outcome::Refused { table, keys } => {
+                self.forget(table, &keys);
+                true
+            }
         };
-        let running = step.opens.filter(|table| !self.tables[*table].is_stopped());
+        let running = match step.opens {
+            Some(Opens::Range(table)) => Some(table).filter(|table| self.open(*table, commit_lsn)),
+            Some(Opens::Keys(table)) => {
+                Some(table).filter(|table| self.tables[*table].due_repairs().is_some())
+            }
+            None => None,
+        };
         self.window = running.map(Window::new);
         let xids = self.xids.replace(Vec::new());
         if let Some(port) = &self.snapshot {
@@ -224,31 +299,36 @@ impl Decoder {
 
     /// Emits the rows of a chunk under what happened to them in its window. `false`: the chunk must be read again.
     fn close_window(&mut self, chunk: Chunk, commit_lsn: Lsn) -> bool {
-        let index = chunk.table;
+        let Chunk { table: index, covered, read_at_us } = chunk;
+        let (rows, progress) = match covered {
+            Covered::Keys(keys) => return self.close_repair(index, keys, read_at_us, commit_lsn),
+            Covered::Range { rows, progress } => (rows, progress),
+        };
         let window = self.window.take().filter(|window| window.table() == index && !window.has_overflowed());
-        if self.tables[index].is_stopped() {
+        if !self.is_open(index) {
             return true;
         }
         let Some(window) = window else { return false };
-        let read_at_us = chunk.read_at_us;
-        for row in chunk.rows {
-            let Some(row) = window.lay_over(&self.tables[index].schema, row) else { continue };
+        for row in rows {
+            let Some(row) = window.lay_over(self.tables[index].schema(), row) else { continue };
             let size = row.size();
             let Some(schema) = self.fit(index, &row) else { return true };
             self.builder.push(Item::Change(transaction::read(schema, row, commit_lsn, read_at_us)), size);
         }
-        self.progress(index, chunk.progress, commit_lsn);
+        self.progress(index, progress, commit_lsn);
         true
     }
 
     fn progress(&mut self, index: usize, progress: SnapshotProgress, commit_lsn: Lsn) {
-        let Table { schema, progress: now, .. } = &mut self.tables[index];
         if progress == SnapshotProgress::Done {
-            info!(table = %schema.table, "snapshot is complete");
-            let mark = Mark::SnapshotEnd;
-            self.builder.push(Item::Mark { schema: Arc::clone(schema), mark, commit_lsn, ordinal: 0 }, 0);
+            info!(table = %self.tables[index].schema().table, "snapshot is complete");
+            self.mark_table(index, Mark::SnapshotEnd, commit_lsn, 0);
         }
-        now.clone_from(&progress);
-        self.builder.state(schema, &progress);
+        let table = &mut self.tables[index];
+        table.state.progress = progress;
+        self.builder.state(&table.state);
     }
 }
+
+#[cfg(test)]
+mod tests;

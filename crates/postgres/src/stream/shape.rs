@@ -4,29 +4,82 @@ use tidemart_change::{Column, ColumnType, TableSchema};
 
 use crate::{catalog::Types, pgoutput::Relation};
 
+/// Why the stream's shape cannot be followed.
+#[derive(Debug)]
+pub(super) enum Unfollowed {
+    /// A type that is not supported, or that came after this session had read the types.
+    Type(u32),
+    /// The key.
+    Key(String),
+}
+
 /// The shape that the stream describes. What it does not tell (nullability; the key under REPLICA IDENTITY FULL, where
 /// every column counts as key) is taken from what is known.
+///
+/// # Errors
+/// Why the stream's shape cannot be followed.
 pub(super) fn of_relation(
     known: &TableSchema,
     relation: &Relation,
     types: &Types,
-) -> Result<TableSchema, String> {
+) -> Result<TableSchema, Unfollowed> {
     let mut columns = Vec::with_capacity(relation.columns.len());
     for column in &relation.columns {
-        let column_type = types
-            .resolve(column.type_oid, column.type_modifier)
-            .ok_or_else(|| format!("the column {} has a type that is not supported", column.name))?;
+        let column_type =
+            types.resolve(column.type_oid, column.type_modifier).ok_or(Unfollowed::Type(column.type_oid))?;
         let before = known.columns.iter().find(|known| known.name == column.name);
         let column_type = match before {
             Some(before) if has_all_labels(&before.column_type, &column_type) => before.column_type.clone(),
             _ => column_type,
         };
-        let nullable = before.is_some_and(|before| before.nullable);
+        // Whether a new column may be NULL is not told, and rows that were there before have no value of it.
+        let nullable = before.is_none_or(|before| before.nullable);
         columns.push(Column { name: column.name.clone(), column_type, nullable });
     }
     let flagged = (0u16..).zip(&relation.columns).filter(|(_, column)| column.key).map(|(index, _)| index);
-    let key = if relation.identity == b'f' { known.key.clone() } else { flagged.collect() };
+    let key = if relation.identity == b'f' {
+        places(&columns, &key_names(known)).map_err(Unfollowed::Key)?
+    } else {
+        flagged.collect()
+    };
+    for index in &key {
+        columns[usize::from(*index)].nullable = false;
+    }
     Ok(TableSchema { table: known.table.clone(), version: known.version, columns, key })
+}
+
+/// The names of a key's columns, in its order.
+pub(crate) fn key_names(schema: &TableSchema) -> Vec<&str> {
+    schema.key_columns().map(|column| column.name.as_str()).collect()
+}
+
+/// Where the columns of the key are.
+fn places(columns: &[Column], names: &[&str]) -> Result<Vec<u16>, String> {
+    let place = |name: &&str| {
+        let place = columns.iter().position(|column| column.name == *name);
+        place
+            .and_then(|place| u16::try_from(place).ok())
+            .ok_or_else(|| format!("the key's column {name} is gone"))
+    };
+    let mut places = names.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    places.sort_unstable();
+    Ok(places)
+}
+
+/// The shape that was found, as the version after the known one. Columns that are new may be NULL, since rows that
+/// were there before have no value of them in the replica.
+pub(super) fn merged(known: &TableSchema, found: &TableSchema) -> TableSchema {
+    let mut merged = TableSchema { version: known.version + 1, ..found.clone() };
+    for (index, column) in merged.columns.iter_mut().enumerate() {
+        let before = known.columns.iter().find(|before| before.name == column.name);
+        column.nullable |= before.is_none_or(|before| before.nullable) && !found.is_key(index);
+        if let Some(before) = before
+            && has_all_labels(&before.column_type, &column.column_type)
+        {
+            column.column_type = before.column_type.clone();
+        }
+    }
+    merged
 }
 
 /// Labels that were learned from rows are not among those that were read from the catalog at the start.
@@ -60,10 +113,12 @@ pub(crate) fn difference(known: &TableSchema, seen: &TableSchema) -> Option<Stri
     (known.key != seen.key).then(|| "the key consists of other columns".to_owned())
 }
 
-/// The known shape with the labels that its enums have by now; `None` if there is nothing new.
+/// The known shape with the labels that its enums have by now, and NULL where it is allowed by now; `None` if there is
+/// nothing new.
 pub(crate) fn grown(known: &TableSchema, seen: &TableSchema) -> Option<TableSchema> {
     let mut grown = known.clone();
     for (column, now) in grown.columns.iter_mut().zip(&seen.columns) {
+        column.nullable |= now.nullable;
         if let (ColumnType::Enum(labels), ColumnType::Enum(present)) =
             (&mut column.column_type, &now.column_type)
         {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemart_change::{Change, Item, Lsn, Op, Row, RowBuilder, TableSchema, Value, WalPosition};
+use tidemart_change::{Change, Lsn, Op, Row, RowBuilder, TableSchema, Value, WalPosition};
 use tidemart_pipeline::{Error, Result};
 
 use super::Decoder;
@@ -65,17 +65,24 @@ impl Decoder {
         }
         self.builder.reached(commit_lsn, ordinal, lsn, commit_time_us);
         let relation = match message {
-            Message::Truncate { relations } => return self.truncate(&relations),
+            Message::Truncate { relations } => return self.truncate(&relations, commit_lsn, ordinal),
             Message::Insert { relation, .. }
             | Message::Update { relation, .. }
             | Message::Delete { relation, .. } => relation,
             _ => return Ok(()),
         };
-        let index = *self.relations.get(&relation).ok_or_else(|| outside("its relation's description"))?;
-        if let Some(index) = index.filter(|index| !self.tables[*index].is_stopped()) {
+        if let Some(index) = self.bound(relation, commit_lsn)? {
             self.publish(index, transaction, lsn, size, message);
         }
         Ok(())
+    }
+
+    /// A request counts unless the position covers what follows it.
+    pub(super) fn request(&mut self, content: &[u8]) {
+        let Some(Transaction { commit_lsn, ordinal, .. }) = self.transaction else { return };
+        if !self.resumed.covers(commit_lsn, ordinal + 1) {
+            self.asked(content, commit_lsn);
+        }
     }
 
     /// The change at the resume point must be the very one that Kafka holds.
@@ -94,11 +101,10 @@ impl Decoder {
         Ok(())
     }
 
-    fn truncate(&mut self, relations: &[u32]) -> Result<()> {
+    fn truncate(&mut self, relations: &[u32], commit_lsn: Lsn, ordinal: u64) -> Result<()> {
         for relation in relations {
-            let index = *self.relations.get(relation).ok_or_else(|| outside("its relation's description"))?;
-            if let Some(index) = index {
-                self.stop(index, "it was truncated, which this version does not replicate");
+            if let Some(index) = self.bound(*relation, commit_lsn)? {
+                self.empty(index, commit_lsn, ordinal);
             }
         }
         Ok(())
@@ -110,10 +116,7 @@ impl Decoder {
         match meaning(schema, transaction, lsn, message) {
             Ok((first, second)) => {
                 for change in std::iter::once(first).chain(second) {
-                    if let Some(window) = self.window.as_mut().filter(|window| window.table() == index) {
-                        window.note(&change);
-                    }
-                    self.builder.push(Item::Change(change), size);
+                    self.emit(index, change, size);
                 }
             }
             Err(reason) => self.stop(index, reason),
@@ -124,14 +127,14 @@ impl Decoder {
         match message {
             Message::Insert { new, .. } | Message::Update { new, .. } => self.fit(index, new),
             Message::Delete { old: Old::Full(row), .. } => self.fit(index, row),
-            _ => Some(Arc::clone(&self.tables[index].schema)),
+            _ => Some(Arc::clone(self.tables[index].schema())),
         }
     }
 
     fn differs(&self, what: String) -> Error {
         Error::fatal(format!(
-            "the source's log is not the one that Kafka's position comes from: {what}; to start over with this \
-             version, empty the replica and give the capture a new slot and a new topic prefix"
+            "the source's log is not the one that Kafka's position comes from: {what}; {}",
+            self.start_over()
         ))
     }
 }
@@ -151,7 +154,7 @@ pub(super) fn read(schema: Arc<TableSchema>, row: Row, commit_lsn: Lsn, read_at_
     }
 }
 
-fn outside(what: &str) -> Error {
+pub(super) fn outside(what: &str) -> Error {
     Error::fatal(format!("the replication stream is broken: {what} comes without what must precede it"))
 }
 
@@ -179,7 +182,7 @@ fn meaning(schema: Arc<TableSchema>, transaction: Transaction, lsn: Lsn, message
             let new = keyed(&schema, new)?;
             match old {
                 Some(old) if !same_key(&schema, &old, &new) => {
-                    let (old, new) = (keyed(&schema, old)?, complete(new)?);
+                    let old = keyed(&schema, old)?;
                     Ok((change(Op::Delete, Some(old), None), Some(change(Op::Create, None, Some(new)))))
                 }
                 old => Ok((change(Op::Update, old.filter(|_| whole), Some(new)), None)),
@@ -212,13 +215,6 @@ fn image(schema: &TableSchema, old: Option<Old>) -> (Option<Row>, bool) {
 fn keyed(schema: &TableSchema, row: Row) -> std::result::Result<Row, &'static str> {
     let whole = schema.key.iter().all(|index| row.get(usize::from(*index)).text().is_some());
     if whole { Ok(row) } else { Err(NO_KEY) }
-}
-
-/// A row under a new key, which must have all of its columns: the old ones are nowhere else.
-fn complete(row: Row) -> std::result::Result<Row, &'static str> {
-    let missing =
-        "a row's key changed while large values of it were not sent, which this version cannot read again";
-    if row.is_partial() { Err(missing) } else { Ok(row) }
 }
 
 fn same_key(schema: &TableSchema, one: &Row, other: &Row) -> bool {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use tidemart_change::{Change, Row, RowBuilder, TableSchema};
+use tidemart_change::{Change, Op, Row, RowBuilder, TableSchema};
 
 /// Rows that one window may hold; beyond it the chunk is read again.
 const MAX_ROWS: usize = 200_000;
@@ -21,6 +21,8 @@ enum Fold {
     Whole,
     /// Sent with some columns.
     Part(Row),
+    /// A new row of which some columns were not sent and are nowhere else: it is read by itself.
+    Gap,
 }
 
 /// The changed rows of one table by their keys.
@@ -31,11 +33,13 @@ pub(super) struct Window {
     scratch: Vec<u8>,
     bytes: usize,
     overflowed: bool,
+    /// The table was emptied: no row of a chunk counts, since those that came later were sent.
+    emptied: bool,
 }
 
 impl Window {
     pub(super) fn new(table: usize) -> Self {
-        Self { table, rows: HashMap::new(), scratch: Vec::new(), bytes: 0, overflowed: false }
+        Self { table, rows: HashMap::new(), scratch: Vec::new(), bytes: 0, overflowed: false, emptied: false }
     }
 
     pub(super) fn table(&self) -> usize {
@@ -46,7 +50,18 @@ impl Window {
         self.overflowed
     }
 
-    /// A change of the table was emitted.
+    /// The table was truncated.
+    pub(super) fn empty(&mut self) {
+        self.rows.clear();
+        (self.bytes, self.emptied) = (0, true);
+    }
+
+    /// The chunk must be read again.
+    pub(super) fn spoil(&mut self) {
+        self.overflowed = true;
+    }
+
+    /// The table was changed.
     pub(super) fn note(&mut self, change: &Change) {
         let Some(row) = change.key_row().filter(|_| !self.overflowed) else { return };
         put_key(&change.schema, row, &mut self.scratch);
@@ -54,6 +69,8 @@ impl Window {
         let known = self.rows.get(self.scratch.as_slice());
         let fold = match (part, known) {
             _ if change.after.is_none() => Fold::Gone,
+            (Some(_), _) if change.op == Op::Create => Fold::Gap,
+            (Some(_), Some(Fold::Gap)) => Fold::Gap,
             (None, _) | (Some(_), Some(Fold::Whole)) => Fold::Whole,
             (Some(row), Some(Fold::Part(older))) => Fold::Part(row.over(older)),
             (Some(row), _) => Fold::Part(compact(row)),
@@ -70,6 +87,9 @@ impl Window {
 
     /// What of a chunk's row has still to be emitted.
     pub(super) fn lay_over(&self, schema: &TableSchema, row: Row) -> Option<Row> {
+        if self.emptied {
+            return None;
+        }
         if self.rows.is_empty() {
             return Some(row);
         }
@@ -77,9 +97,23 @@ impl Window {
         put_key(schema, &row, &mut key);
         match self.rows.get(&key) {
             None => Some(row),
-            Some(Fold::Gone | Fold::Whole) => None,
+            Some(Fold::Gone | Fold::Whole | Fold::Gap) => None,
             Some(Fold::Part(part)) => Some(part.over(&row)),
         }
+    }
+
+    /// Whether anything happened to the row of this key.
+    pub(super) fn knows(&self, schema: &TableSchema, row: &Row) -> bool {
+        let mut key = Vec::new();
+        put_key(schema, row, &mut key);
+        self.emptied || self.rows.contains_key(&key)
+    }
+
+    /// Whether the row of this key has still to be read by itself.
+    pub(super) fn has_gap(&self, schema: &TableSchema, row: &Row) -> bool {
+        let mut key = Vec::new();
+        put_key(schema, row, &mut key);
+        matches!(self.rows.get(&key), Some(Fold::Gap))
     }
 }
 
