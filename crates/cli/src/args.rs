@@ -60,6 +60,8 @@ pub enum Command {
     Marts(commands::marts::Args),
     /// Compare Postgres with MySQL, and the marts with a rebuild, while everything runs
     Verify(commands::verify::Args),
+    /// Empty tables in MySQL and fill them anew
+    Resync(commands::resync::Args),
     /// Say how fast everything moves and how far behind it is
     Status(commands::status::Args),
     /// Look for everything that would bite later, with what to do

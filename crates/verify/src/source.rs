@@ -135,7 +135,8 @@ pub(crate) mod tests {
         let columns = vec![column("v", ColumnType::Text), column("A\"", ColumnType::Integer), column("b", b)];
         let schema = TableSchema { table: TableName::new("s", "T"), version: 1, columns, key: vec![1, 2] };
         CatalogTable {
-            oid: 1,
+            origin: tidemart_change::Origin { oid: 1, filenode: 1, columns: 1 },
+            key_types: Vec::new(),
             schema: Arc::new(schema),
             index_order: index_order.to_vec(),
             estimated_rows: 0,

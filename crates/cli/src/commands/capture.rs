@@ -15,6 +15,12 @@ pub struct Args {
     /// Check the servers and the tables, then stop
     #[arg(long)]
     check: bool,
+
+    /// Begin anew: another replication slot, every replica emptied, every table read. For a slot, a server or topics
+    /// that were lost; the message that says so gives the number. Where Kafka knows this generation already nothing
+    /// begins anew, so a supervisor may start the command again as it is
+    #[arg(long, value_name = "GENERATION", conflicts_with = "check", value_parser = clap::value_parser!(u32).range(2..))]
+    start_over: Option<u32>,
 }
 
 const EXAMPLES: &str = "\
@@ -29,7 +35,8 @@ Example of the settings:
   bootstrap = \"broker.example:9092\"
   prefix = \"app\"                     # topics are app.<schema>.<table>
 
-The tables keep flowing from where they were, whenever the capture is started again.";
+The tables keep flowing from where they were, whenever the capture is started again. A table that is stopped, or
+whose replica is not what it should be, is filled anew by `tidemart resync`.";
 
 /// The hop's name in logs and failpoints.
 const HOP: &str = "capture";
@@ -47,7 +54,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
         info!("servers are fit for capture, {} tables are not", refused.len());
         return Ok(());
     }
-    let mut source = Source::new(postgres.clone());
+    let mut source = Source::new(postgres.clone()).starting_over(args.start_over);
     let mut destination = Writer::new(kafka.clone(), &postgres.database, &postgres.slot);
     tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await?;
     Ok(())

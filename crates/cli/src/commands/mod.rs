@@ -8,6 +8,7 @@ pub mod logs;
 pub mod marts;
 pub mod migrate;
 pub mod producer;
+pub mod resync;
 pub mod status;
 pub mod up;
 pub mod verify;
@@ -52,6 +53,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Consumer(args) => consumer::run(args, &config()?, shutdown).await.map(done),
         Command::Marts(args) => marts::run(args, &config()?, shutdown).await,
         Command::Verify(args) => verify::run(args, &config()?, shutdown).await,
+        Command::Resync(args) => resync::run(args, &config()?).await.map(done),
         Command::Status(args) => status::run(args, &config()?, shutdown).await,
         Command::Doctor(args) => doctor::run(args, &config()?).await,
         Command::Migrate(args) => migrate::run(args, &config()?).await.map(done),

@@ -67,6 +67,8 @@ pub struct Capture {
     pub slot_bytes: u64,
     /// `reserved`, `extended`, `unreserved` (in danger) or `lost`; empty without a slot.
     pub wal_status: String,
+    /// Why the log that the slot holds back needs a person, or that the slot is lost.
+    pub wal_danger: Option<String>,
     /// The captured tables.
     pub tables: Vec<Table>,
 }
@@ -169,9 +171,7 @@ impl Capture {
             Some(false) => problems.push("capture: not running; run `tidemart capture`".to_owned()),
             Some(true) => {}
         }
-        if matches!(self.wal_status.as_str(), "unreserved" | "lost") {
-            problems.push(format!("capture: the replication slot is {}", self.wal_status));
-        }
+        problems.extend(self.wal_danger.iter().map(|danger| format!("capture: {danger}")));
         for table in &self.tables {
             problems.extend(
                 table.stopped.iter().map(|reason| format!("table {} is stopped: {reason}", table.name)),

@@ -28,6 +28,8 @@ pub struct Sampler {
     prefix: String,
     /// The capture's own.
     heartbeat_s: f64,
+    /// What the slot may hold back.
+    budget_bytes: u64,
     commits: Rate,
     published: Rate,
     applied: Rate,
@@ -65,6 +67,7 @@ impl Sampler {
             mysql,
             prefix: kafka.prefix.clone(),
             heartbeat_s: config.postgres()?.limits.heartbeat_ms as f64 / 1e3,
+            budget_bytes: config.postgres()?.limits.wal_budget_mb << 20,
             commits: Rate::default(),
             published: Rate::default(),
             applied: Rate::default(),
@@ -171,6 +174,7 @@ impl Sampler {
             lag_s: seen.map_or(since_commit, |seen| seen.min(since_commit)),
             slot_bytes: slot.map_or(0, |slot| slot.wal_bytes),
             wal_status: slot.map_or_else(String::new, |slot| slot.wal_status.clone()),
+            wal_danger: slot.and_then(|slot| slot.danger(self.budget_bytes)),
             tables: tables(&self.prefix, positions, checkpoints),
         })
     }
