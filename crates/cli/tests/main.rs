@@ -15,6 +15,8 @@ mod crash;
 #[cfg(test)]
 mod cycle;
 #[cfg(test)]
+mod ddl;
+#[cfg(test)]
 mod debezium;
 #[cfg(test)]
 mod doctor;
