@@ -26,7 +26,7 @@ use crate::{
     reduce::{Collector, TableChanges},
     session::{LONG_ANSWER, Session},
     statement::{Packet, Step},
-    tables::{self, Follow},
+    tables::{self, Follow, Wanted},
     written::Written,
 };
 
@@ -118,7 +118,7 @@ impl Applier {
         let mut prepared = Vec::with_capacity(parts.len());
         let mut stops = Vec::new();
         for Part { partition, mut records } in parts {
-            if let Some((position, refusal)) = self.ensure_tables(records).await? {
+            if let Some((position, refusal)) = self.ensure_tables(partition, records).await? {
                 stops.push(Stop { partition, record: &records[position], refusal });
                 records = &records[..position];
             }
@@ -130,13 +130,17 @@ impl Applier {
     }
 
     /// Makes what is missing; else the position of the first record whose table is refused.
-    async fn ensure_tables(&mut self, records: &[Record]) -> Result<Option<(usize, Refusal)>> {
+    async fn ensure_tables(
+        &mut self,
+        partition: &TopicPartition,
+        records: &[Record],
+    ) -> Result<Option<(usize, Refusal)>> {
         let mut last: Option<&Arc<TableSchema>> = None;
         for (position, record) in records.iter().enumerate() {
             if last.is_some_and(|last| Arc::ptr_eq(last, &record.schema)) {
                 continue;
             }
-            if let Some(refusal) = self.ensure_table(record).await? {
+            if let Some(refusal) = self.ensure_table(&partition.topic, record).await? {
                 return Ok(Some((position, refusal)));
             }
             last = Some(&record.schema);
@@ -144,7 +148,7 @@ impl Applier {
         Ok(None)
     }
 
-    async fn ensure_table(&mut self, record: &Record) -> Result<Option<Refusal>> {
+    async fn ensure_table(&mut self, topic: &str, record: &Record) -> Result<Option<Refusal>> {
         let (found, follow) = if is_truncate(record) {
             (self.known.of(&record.schema.table), Follow::Nothing)
         } else {
@@ -153,10 +157,11 @@ impl Applier {
         if found.is_some() {
             return Ok(None);
         }
-        let shape = (&record.schema, record.stamp.epoch.generation);
+        let generation = record.stamp.epoch.generation;
+        let wanted = Wanted { schema: &record.schema, generation, topic: Some(topic) };
         let mut session = self.session().await?;
         let id = session.conn.id();
-        let ensuring = tables::ensure(&mut session.conn, &session.server, shape, follow, &self.rules);
+        let ensuring = tables::ensure(&mut session.conn, &session.server, wanted, follow, &self.rules);
         let ensured = answered(&self.config, id, 0, LONG_ANSWER, ensuring).await;
         match ensured.map_err(Fault::Stop).and_then(|ensured| ensured) {
             Ok(replica) => {
@@ -262,7 +267,7 @@ impl Applier {
         debug!("a table was emptied or changed by another lane");
         self.known.clear();
         for part in parts {
-            if let Some((_, refusal)) = self.ensure_tables(part.records).await? {
+            if let Some((_, refusal)) = self.ensure_tables(part.partition, part.records).await? {
                 return Err(refusal.into());
             }
         }

@@ -79,6 +79,31 @@ pub(crate) async fn claim(
     .into())
 }
 
+/// Records whose topic fills the replica, where that is not known.
+///
+/// # Errors
+/// A refusal where it is another one: two captures would overwrite each other's rows.
+pub(crate) async fn claim_topic(
+    conn: &mut Conn,
+    key: &str,
+    (table, name): (&TableName, &str),
+    topic: &str,
+) -> std::result::Result<(), Fault> {
+    let own = quote_string(topic);
+    let claim = format!("UPDATE tidemart_tables SET topic = {own} WHERE replica = {key} AND topic IS NULL");
+    conn.query_drop(claim).await.map_err(fault::querying)?;
+    let query = format!("SELECT topic FROM tidemart_tables WHERE replica = {key}");
+    match conn.query_first::<Option<String>, _>(query).await.map_err(fault::querying)?.flatten() {
+        Some(other) if other != topic => Err(Refusal::new(format!(
+            "table {table} cannot be replicated: {name} is filled from the topic {other} of another capture; use another \
+             mysql.database, or, if that capture is no more, drop {name} and its rows in tidemart_tables and \
+             tidemart_checkpoints"
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
 async fn look_up(conn: &mut Conn, key: &str) -> Result<Option<(TableName, Recorded)>> {
     let query = include_str!("sql/recorded.sql").replace("{replica}", key);
     let row: Option<Row> = conn.query_first(query).await.map_err(fault::querying)?;

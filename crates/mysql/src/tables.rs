@@ -34,8 +34,8 @@ pub async fn ensure_table(
     schema: &Arc<TableSchema>,
     rules: &[MarkRule],
 ) -> Result<()> {
-    let shape = (schema, 0);
-    ensure(conn, server, shape, Follow::Shape, rules).await.map(drop).map_err(Fault::into_error)
+    let wanted = Wanted { schema, generation: 0, topic: None };
+    ensure(conn, server, wanted, Follow::Shape, rules).await.map(drop).map_err(Fault::into_error)
 }
 
 /// Whether a table can have a replica at all, as far as that depends on the table alone.
@@ -57,10 +57,21 @@ pub(crate) enum Follow {
     Nothing,
 }
 
+/// What a replica is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Rows of this shape.
+    pub(crate) schema: &'a Arc<TableSchema>,
+    /// The epoch's generation that the shape's version counts in.
+    pub(crate) generation: u32,
+    /// The topic that they come from; `None` where none has come yet.
+    pub(crate) topic: Option<&'a str>,
+}
+
 pub(crate) async fn ensure(
     conn: &mut Conn,
     server: &Server,
-    (schema, generation): (&Arc<TableSchema>, u32),
+    Wanted { schema, generation, topic }: Wanted<'_>,
     follow: Follow,
     rules: &[MarkRule],
 ) -> std::result::Result<Replica, Fault> {
@@ -69,6 +80,9 @@ pub(crate) async fn ensure(
     // Refused before it is recorded.
     definitions(schema).map_err(Refusal::new)?;
     let mut recorded = recorded::claim(conn, server, schema, generation, &name).await?;
+    if let Some(topic) = topic {
+        recorded::claim_topic(conn, &recorded.key, (&schema.table, &name), topic).await?;
+    }
     if !recorded.made {
         bind(rules, &recorded.shape)?;
         make(conn, server, &recorded, &name).await?;

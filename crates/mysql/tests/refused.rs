@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidemart_change::{Column, ColumnType, TableSchema, schema::NumericShape};
 use tidemart_pipeline::Destination;
 
-use crate::support::{Feed, Target, apply, batch, on_both, schema, simple};
+use crate::support::{Feed, Target, apply, batch, on_both, partition, schema, simple};
 
 /// A feed of this table is held for a reason with these words; a feed of another table in the same batch is not.
 async fn check_held(target: &Target, feed: &Feed, words: &[&str]) {
@@ -113,6 +113,22 @@ async fn two_tables_do_not_share_a_replica() {
         apply(&mut target.applier(), &[&first]).await;
         let second = Feed::complete(&simple("public.s__t"), 0).create(&["2", "a", "b"]);
         check_held(&target, &second, &["s__t is already the replica of s.t"]).await;
+    })
+    .await;
+}
+
+/// Two captures of tables with one name would overwrite each other's rows.
+#[tokio::test]
+async fn two_captures_do_not_share_a_replica() {
+    on_both(async |target| {
+        let first = Feed::complete(&simple("s.t"), 0).create(&["1", "a", "b"]);
+        apply(&mut target.applier(), &[&first]).await;
+        let other = partition("other.s.t", 0);
+        let second = Feed { partition: other, ..Feed::complete(&simple("s.t"), 0) };
+        let topic = &first.partition.topic;
+        check_held(&target, &second, &[&format!("s__t is filled from the topic {topic} of another capture")])
+            .await;
+        assert_eq!(target.rows("SELECT id FROM s__t").await, [["1"]]);
     })
     .await;
 }
