@@ -162,7 +162,7 @@ async fn a_slot_in_danger_and_a_slot_that_is_lost() {
         admin.batch_execute("SELECT pg_switch_wal(); CHECKPOINT").await.unwrap();
     }
     let (report, code) = examine(&cycle);
-    assert_found(&report, "error", "slot", &["is lost", "new slot"]);
+    assert_found(&report, "error", "slot", &["is lost", "--start-over"]);
     assert_eq!(code, Some(1));
 }
 
