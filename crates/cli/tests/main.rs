@@ -21,6 +21,8 @@ mod debezium;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod encrypted;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod marts;
