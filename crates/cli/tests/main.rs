@@ -27,6 +27,8 @@ mod faults;
 #[cfg(test)]
 mod marts;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod schemas;
 #[cfg(test)]
 mod secrets;
