@@ -1,6 +1,7 @@
 //! The consumer's destination: batches of records into replica tables, with their checkpoints in one transaction.
 
 mod holding;
+mod isolating;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use crate::{
     checkpoints,
     config::Config,
     cut::{Part, Stop, Turn, chunks},
+    dead_letters::Changes,
     fault::{self, Fault, Refusal},
     known::Known,
     lane::{Attempts, Lane, is_truncate, snapshot_done_after},
@@ -30,18 +32,24 @@ use crate::{
     written::Written,
 };
 
-/// Bytes around the statements of a packet.
-const PACKET_FRAME: usize = 1024;
 /// A packet has room for rows of this part of its size: SQL is longer than rows in memory, and marks repeat them.
 const ROWS_OF_PACKET: usize = 4;
 /// So often a transaction is tried at once when other lanes change its tables meanwhile.
 const STALE_ATTEMPTS: usize = 5;
 
+/// What one transaction does.
+#[derive(Debug)]
+struct Plan<'a> {
+    tables: Vec<TableChanges<'a>>,
+    letters: Vec<Changes<'a>>,
+}
+
 /// Applies batches over one connection; a process runs several, one for each member of the consumer group.
 ///
-/// A partition whose data is refused, or that cannot be read further, is *held*: its checkpoint stays before the
-/// record, the reason stands in `tidemart_checkpoints.held_reason` and in the log, all other partitions go on. It is
-/// tried again at every `resume`, which `retry_at` asks for after a while.
+/// A change that is refused for its row's data is parked ([`crate::dead_letters`]). A partition whose table is refused,
+/// or that cannot be read further, is *held*: its checkpoint stays before the record, the reason stands in
+/// `tidemart_checkpoints.held_reason` and in the log, all other partitions go on. It is tried again at every `resume`,
+/// which `retry_at` asks for after a while.
 #[derive(Debug)]
 pub struct Applier {
     config: Config,
@@ -83,6 +91,12 @@ impl Applier {
     pub fn held(&self) -> impl Iterator<Item = &TopicPartition> {
         let held = |lane: &Lane| lane.retry_at.is_some() || lane.search.is_some();
         self.lanes.iter().filter(move |(_, lane)| held(lane)).map(|(partition, _)| partition)
+    }
+
+    /// How many changes are parked of a partition.
+    #[must_use]
+    pub fn parked(&self, partition: &TopicPartition) -> usize {
+        self.lanes.get(partition).map_or(0, |lane| lane.parked.count())
     }
 
     async fn session(&mut self) -> Result<Session> {
@@ -212,40 +226,6 @@ impl Applier {
         Ok(())
     }
 
-    /// Applies parts together; where their data is refused, each alone.
-    async fn apply_or_isolate(&mut self, parts: &[Part<'_>]) -> Result<()> {
-        match self.apply(parts).await {
-            Ok(()) => Ok(()),
-            Err(Fault::Rows(_)) => {
-                for part in parts {
-                    self.isolate(*part).await?;
-                }
-                Ok(())
-            }
-            Err(fault) => Err(self.forget_tables(fault)),
-        }
-    }
-
-    /// Applies as many records of a part as go, and holds its partition before the one that does not.
-    async fn isolate(&mut self, mut part: Part<'_>) -> Result<()> {
-        let mut count = part.records.len();
-        while !part.records.is_empty() {
-            let (head, tail) = part.records.split_at(count);
-            match self.apply(&[Part { records: head, ..part }]).await {
-                Ok(()) => {
-                    part.records = tail;
-                    count = count.clamp(1, tail.len().max(1));
-                }
-                Err(Fault::Rows(refusal)) if count == 1 => {
-                    return self.hold(Stop { partition: part.partition, record: &head[0], refusal }).await;
-                }
-                Err(Fault::Rows(_)) => count = count.div_ceil(2),
-                Err(fault) => return Err(self.forget_tables(fault)),
-            }
-        }
-        Ok(())
-    }
-
     /// What we know of tables may be the reason of an error: it is looked up again.
     fn forget_tables(&mut self, fault: Fault) -> Error {
         self.known.clear();
@@ -255,7 +235,8 @@ impl Applier {
     /// One transaction. Where another lane has changed a table since we looked, once more.
     async fn apply(&mut self, parts: &[Part<'_>]) -> std::result::Result<(), Fault> {
         for _ in 0..STALE_ATTEMPTS {
-            match self.transact(parts).await {
+            let plan = self.plan(parts)?;
+            match self.transact(parts, &plan).await {
                 Err(Fault::Stale) => self.look_again(parts).await?,
                 result => return result,
             }
@@ -268,23 +249,27 @@ impl Applier {
         self.known.clear();
         for part in parts {
             if let Some((_, refusal)) = self.ensure_tables(part.partition, part.records).await? {
-                return Err(refusal.into());
+                // The table's fault, whatever its statement says.
+                return Err(Refusal::new(refusal.reason).into());
             }
         }
         Ok(())
     }
 
-    async fn transact(&mut self, parts: &[Part<'_>]) -> std::result::Result<(), Fault> {
-        let tables = self.reduce(parts)?;
+    async fn transact(&mut self, parts: &[Part<'_>], plan: &Plan<'_>) -> std::result::Result<(), Fault> {
         let steps: Vec<_> =
             parts.iter().map(|part| self.lanes[part.partition].step(part.partition, part.records)).collect();
         let mut session = self.session().await?;
-        let filled = match parts {
-            [Part { records: [record], .. }] if is_truncate(record) => self.fill_truncate(&steps, record),
-            _ => self.fill_packet(&steps, &tables).map(|()| self.config.answer_timeout()),
+        let truncate = match parts {
+            [Part { records: [record], .. }] if is_truncate(record) => Some(record),
+            _ => None,
+        };
+        let filled = match truncate {
+            Some(record) => self.fill_truncate(&steps, record),
+            None => self.fill_packet(&steps, plan).map(|()| self.config.answer_timeout()),
         };
         let result = match filled {
-            Ok(limit) => session.transact(&self.config, limit, &self.packet, &tables).await,
+            Ok(limit) => session.transact(&self.config, limit, &self.packet, &plan.tables).await,
             Err(refusal) => {
                 self.session = Some(session);
                 return Err(refusal.into());
@@ -297,8 +282,8 @@ impl Applier {
             return Err(fault);
         }
         self.session = Some(session);
-        self.advance(&steps);
-        tables.iter().for_each(|changes| self.written.note(changes));
+        self.advance(&steps, plan, truncate);
+        plan.tables.iter().for_each(|changes| self.written.note(changes));
         Ok(())
     }
 
@@ -318,37 +303,33 @@ impl Applier {
             self.written.clear();
             self.known.forget(table);
         }
+        // Whatever is parked of this partition came before; each partition sees to its own.
+        steps.iter().for_each(|step| self.packet.remove_all_letters(step.partition));
         self.packet.commit();
         info!(%table, %at, first, "table emptied at the source");
         Ok(if first { LONG_ANSWER } else { self.config.answer_timeout() })
     }
 
-    fn fill_packet(
-        &mut self,
-        steps: &[Step<'_>],
-        tables: &[TableChanges<'_>],
-    ) -> std::result::Result<(), Refusal> {
-        let Self { packet, written, .. } = self;
+    fn fill_packet(&mut self, steps: &[Step<'_>], plan: &Plan<'_>) -> std::result::Result<(), Refusal> {
+        let Self { packet, written, max_allowed_packet, .. } = self;
+        let Plan { tables, letters } = plan;
         packet.begin(steps);
+        letters.iter().for_each(|changes| packet.dead_letters(changes, *max_allowed_packet));
         packet.assert_known(tables);
         tables.iter().enumerate().try_for_each(|(number, changes)| packet.table(number, changes, written))?;
         packet.commit();
-        let size = packet.sql.len() + PACKET_FRAME;
-        if size <= self.max_allowed_packet {
-            return Ok(());
-        }
-        Err(Refusal::new(format!(
-            "a packet of {size} bytes is needed, max_allowed_packet is {}; run: SET GLOBAL max_allowed_packet = {}",
-            self.max_allowed_packet,
-            size.next_multiple_of(1 << 20)
-        )))
+        packet.fits(*max_allowed_packet)
     }
 
-    /// The changes of all parts, for each table, in the order of the tables' names.
-    fn reduce<'a>(&self, parts: &[Part<'a>]) -> std::result::Result<Vec<TableChanges<'a>>, Refusal> {
+    /// What a transaction of these records does: the changes of each table, in the order of the tables' names, and
+    /// what is parked.
+    fn plan<'a>(&self, parts: &[Part<'a>]) -> std::result::Result<Plan<'a>, Refusal> {
         let mut collectors: Vec<Collector<'a>> = Vec::new();
+        let mut letters = Vec::new();
         for part in parts {
-            let mut done = self.lanes[part.partition].snapshot_done;
+            let lane = &self.lanes[part.partition];
+            let mut changes = Changes::new(part.partition);
+            let mut done = lane.snapshot_done;
             let mut at = None;
             for record in part.records {
                 done = snapshot_done_after(done, record);
@@ -357,11 +338,18 @@ impl Applier {
                     _ => self.collector(&mut collectors, &record.schema)?,
                 };
                 at = Some((position, &record.schema));
-                collectors[position].push(record, done)?;
+                let collector = &mut collectors[position];
+                let limit = self.config.dead_letters_per_partition;
+                if !changes.take(&lane.parked, collector.replica(), record, limit)? {
+                    collector.push(record, done)?;
+                }
             }
+            letters.push(changes);
         }
+        letters.retain(|changes| !changes.is_empty());
         collectors.sort_by(|a, b| a.schema().table.cmp(&b.schema().table));
-        collectors.into_iter().map(Collector::finish).collect()
+        let tables = collectors.into_iter().map(Collector::finish).collect::<std::result::Result<_, _>>()?;
+        Ok(Plan { tables, letters })
     }
 
     fn collector(
@@ -379,11 +367,19 @@ impl Applier {
         Ok(collectors.len() - 1)
     }
 
-    fn advance(&mut self, steps: &[Step<'_>]) {
+    fn advance(&mut self, steps: &[Step<'_>], plan: &Plan<'_>, truncate: Option<&Record>) {
         for step in steps {
             if let Some(lane) = self.lanes.get_mut(step.partition) {
                 lane.checkpoint = step.to;
                 lane.snapshot_done = step.snapshot_done;
+                if truncate.is_some() {
+                    lane.parked.clear();
+                }
+            }
+        }
+        for changes in &plan.letters {
+            if let Some(lane) = self.lanes.get_mut(changes.partition) {
+                lane.parked.settle(changes);
             }
         }
     }

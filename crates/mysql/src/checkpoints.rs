@@ -6,7 +6,12 @@ use mysql_async::{Conn, Row, prelude::Queryable};
 use tidemart_change::{Checkpoint, TopicPartition};
 use tidemart_pipeline::{Error, Result};
 
-use crate::{dialect::quote_string, fault, lane::Lane};
+use crate::{
+    dead_letters::{self, Parked},
+    dialect::quote_string,
+    fault,
+    lane::Lane,
+};
 
 /// A row of `tidemart_checkpoints`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct CheckpointStatus {
     pub applied_at_us: Option<i64>,
     /// Why the partition is held, and since when (µs).
     pub held: Option<(String, i64)>,
+    /// Counted up by everybody but the consumer who changes what is parked of the partition.
+    pub parked_version: u64,
 }
 
 /// All checkpoints, in the order of topics and partitions.
@@ -57,6 +64,7 @@ fn read_row(row: &mut Row) -> Option<CheckpointStatus> {
         source_lsn: take(row, 7)?,
         applied_at_us: take(row, 8)?,
         held: reason.zip(held_at),
+        parked_version: take(row, 11)?,
     })
 }
 
@@ -75,6 +83,7 @@ pub(crate) async fn resume(
         conn.query_drop(insert_statement(&missing)).await.map_err(fault::querying)?;
         lanes = read_lanes(conn, scope).await?;
     }
+    dead_letters::load(conn, &mut lanes).await?;
     match scope.iter().find(|partition| !lanes.contains_key(*partition)) {
         Some(partition) => Err(Error::transient(format!("no checkpoint of {partition} could be made"))),
         None => Ok(lanes),
@@ -88,6 +97,7 @@ async fn read_lanes(conn: &mut Conn, scope: &[TopicPartition]) -> Result<BTreeMa
         snapshot_done: row.snapshot_done,
         retry_at: None,
         search: None,
+        parked: Parked::new(row.parked_version),
     };
     Ok(rows.map(|row| (row.partition.clone(), lane(&row))).collect())
 }

@@ -23,6 +23,8 @@ pub const DEFAULT_CONNECT_TIMEOUT_S: u32 = 10;
 pub const DEFAULT_ANSWER_TIMEOUT_S: u32 = 120;
 /// The first pause until a held partition is tried again, in seconds; it doubles up to twenty times as long.
 pub const DEFAULT_HOLD_RETRY_S: u32 = 30;
+/// Most changes that are parked of one partition; the next one holds it.
+pub const DEFAULT_DEAD_LETTERS_PER_PARTITION: usize = 10_000;
 
 /// The target database.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +63,10 @@ pub struct Config {
     /// The first pause until a held partition is tried again, in seconds.
     #[serde(default = "default_hold_retry_s")]
     pub hold_retry_s: u32,
+    /// Most changes that are parked of one partition (`tidemart dead-letters`); the next one holds it. With 0 every
+    /// change that MySQL refuses holds its partition.
+    #[serde(default = "default_dead_letters_per_partition")]
+    pub dead_letters_per_partition: usize,
 }
 
 impl Config {
@@ -85,6 +91,7 @@ impl Config {
             connect_timeout_s: DEFAULT_CONNECT_TIMEOUT_S,
             answer_timeout_s: DEFAULT_ANSWER_TIMEOUT_S,
             hold_retry_s: DEFAULT_HOLD_RETRY_S,
+            dead_letters_per_partition: DEFAULT_DEAD_LETTERS_PER_PARTITION,
         }
     }
 
@@ -109,7 +116,8 @@ impl Config {
         within("lock_wait_timeout_s", self.lock_wait_timeout_s as usize, 1, 5)?;
         within("connect_timeout_s", self.connect_timeout_s as usize, 1, 600)?;
         within("answer_timeout_s", self.answer_timeout_s as usize, 10, 3600)?;
-        within("hold_retry_s", self.hold_retry_s as usize, 1, 3600)
+        within("hold_retry_s", self.hold_retry_s as usize, 1, 3600)?;
+        within("dead_letters_per_partition", self.dead_letters_per_partition, 0, 1_000_000)
     }
 
     /// The server and the database, for messages: `user@host:port/database`.
@@ -184,6 +192,10 @@ fn default_answer_timeout_s() -> u32 {
 
 fn default_hold_retry_s() -> u32 {
     DEFAULT_HOLD_RETRY_S
+}
+
+fn default_dead_letters_per_partition() -> usize {
+    DEFAULT_DEAD_LETTERS_PER_PARTITION
 }
 
 #[cfg(test)]

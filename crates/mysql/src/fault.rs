@@ -6,14 +6,14 @@ use mysql_async::{DriverError, Error as Driver, ServerError};
 use tidemart_change::TableSchema;
 use tidemart_pipeline::{Error, tls::explain};
 
-use crate::{config::Config, dialect::quote_identifier};
+use crate::{config::Config, dead_letters::Kind, dialect::quote_identifier};
 
 /// Why a transaction was not applied.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// It will pass, or a person must act: for the loop.
     Stop(Error),
-    /// Something in these rows is refused: find out which, and hold its partition.
+    /// Something in these rows is refused: find out which, and park it or hold its partition.
     Rows(Refusal),
     /// Another lane has emptied or changed a table since we looked: look again, and try again at once.
     Stale,
@@ -23,15 +23,44 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: String,
+    cause: Cause,
 }
 
-/// What a person can do about a row: of the changes of a row that are applied together only the last one counts. Not
-/// for a value of the key, since the old key would have to be deleted.
-pub(crate) const CORRECT: &str = "; correct the row in Postgres: it passes when it is tried again, if no more than 1,000 changes lie between";
+/// What is to blame for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The table, its shape or the order of its records: nothing of the partition goes on.
+    Table,
+    /// One row alone, for a reason that it is parked for.
+    Row(Kind),
+}
+
+/// What a person can do about a row: whatever is parked of it is replaced. Not for a value of the key, since the old
+/// key would have to be deleted.
+pub(crate) const CORRECT: &str = "; correct the row in Postgres, which replaces this change";
 
 impl Refusal {
+    /// Nothing of the partition goes on.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+        Self { reason: reason.into(), cause: Cause::Table }
+    }
+
+    /// One row's data is to blame.
+    pub(crate) fn of_row(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), cause: Cause::Row(Kind::Refused) }
+    }
+
+    /// A row lacks columns and is not there.
+    pub(crate) fn of_missing(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), cause: Cause::Row(Kind::Missing) }
+    }
+
+    /// What a single record that is refused for this is parked as; `None`: its partition is held.
+    pub(crate) fn parks(&self) -> Option<Kind> {
+        match self.cause {
+            Cause::Table => None,
+            Cause::Row(kind) => Some(kind),
+        }
     }
 }
 
@@ -73,8 +102,10 @@ enum Class {
     Person,
     /// A table is not what it was when we looked.
     Altered,
-    /// The rows, as far as we know.
-    Rows,
+    /// A row's data.
+    Row,
+    /// Something about the table, as far as we know.
+    Table,
 }
 
 /// Numbers of MySQL's and MariaDB's error messages; above 1900 they differ.
@@ -122,7 +153,10 @@ fn class(code: u16) -> Class {
         | 4031 => Class::Passing,
         1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 | 1698 | 1820 | 1862 => Class::Person,
         1054 | 1072 | 1091 | 1136 | 1146 | 1364 => Class::Altered,
-        _ => Class::Rows,
+        1048 | 1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1366 | 1367 | 1406 | 1411 | 1690 | 3819 | 4025 => {
+            Class::Row
+        }
+        _ => Class::Table,
     }
 }
 
@@ -133,7 +167,8 @@ pub(crate) fn applying(error: Driver, table: Option<&TableSchema>) -> Fault {
         Class::Passing => Fault::Stop(Error::transient(told(&server))),
         Class::Person => Fault::Stop(person(&server)),
         Class::Altered => Fault::Stop(altered(&server, table)),
-        Class::Rows => Fault::Rows(Refusal::new(refused(&server, table))),
+        Class::Row => Fault::Rows(Refusal::of_row(refused(&server, table))),
+        Class::Table => Fault::Rows(Refusal::new(refused(&server, table))),
     }
 }
 
@@ -283,6 +318,22 @@ mod tests {
     use tidemart_pipeline::Kind;
 
     use super::*;
+
+    #[test]
+    fn only_what_a_rows_data_is_to_blame_for_is_parked() {
+        for (code, kind) in [
+            (1406, Some(crate::dead_letters::Kind::Refused)),
+            (1264, Some(crate::dead_letters::Kind::Refused)),
+            (4025, Some(crate::dead_letters::Kind::Refused)),
+            // Somebody's unique index or foreign key, and what we have never heard of.
+            (1062, None),
+            (1452, None),
+            (1999, None),
+        ] {
+            let Fault::Rows(refusal) = applying(server(code, ""), Some(&schema())) else { panic!("{code}") };
+            assert_eq!(refusal.parks(), kind, "{code}");
+        }
+    }
 
     fn schema() -> TableSchema {
         let column = |name: &str| Column { name: name.into(), column_type: ColumnType::Text, nullable: true };

@@ -7,7 +7,7 @@ use std::{
 
 use tidemart_change::{Checkpoint, Mark, Payload, Record, TopicPartition};
 
-use crate::{fault::Refusal, statement::Step};
+use crate::{dead_letters::Parked, fault::Refusal, statement::Step};
 
 /// Pauses grow to so many times the first one.
 const LONGEST_PAUSE: u32 = 20;
@@ -22,6 +22,8 @@ pub(crate) struct Lane {
     pub(crate) retry_at: Option<Instant>,
     /// Records are missing.
     pub(crate) search: Option<Search>,
+    /// Changes that wait in `tidemart_dead_letters`.
+    pub(crate) parked: Parked,
 }
 
 /// The state of a partition of which records are missing: whatever comes is dropped, until the table is emptied, which
@@ -129,6 +131,7 @@ impl Lane {
         Step {
             partition,
             from: self.checkpoint,
+            parked: self.parked.version,
             to: records.last().map_or(self.checkpoint, after),
             snapshot_done: snapshot_done(self.snapshot_done, records),
             source,

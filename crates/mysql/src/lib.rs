@@ -12,6 +12,7 @@ pub mod checkpoints;
 pub mod config;
 pub mod connection;
 mod cut;
+pub mod dead_letters;
 pub mod dialect;
 mod doctor;
 mod evolve;

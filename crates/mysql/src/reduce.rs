@@ -105,6 +105,10 @@ impl<'a> Collector<'a> {
         &self.replica.schema
     }
 
+    pub(crate) fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
     /// Takes a record of this table; tombstones and marks change no row, nor does what came before the table was
     /// emptied.
     pub(crate) fn push(&mut self, record: &'a Record, after_snapshot: bool) -> Result<(), Refusal> {
@@ -213,9 +217,9 @@ fn fold<'a>(
 /// An update that lacks columns and has no row to complete.
 pub(crate) fn row_missing(replica: &Replica) -> Refusal {
     let table = &replica.schema.table;
-    Refusal::new(format!(
-        "table {table}: row missing, a record updates a row that is not there and lacks columns; \
-         restore the row, or take a new snapshot of the table"
+    Refusal::of_missing(format!(
+        "table {table}: row missing, a record updates a row that is not there and lacks columns; the consumer asks \
+         Postgres for the row, or run: tidemart resync {table} --refresh"
     ))
 }
 

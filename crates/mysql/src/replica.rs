@@ -125,7 +125,7 @@ impl Replica {
     fn unfit(&self, index: usize, reason: impl Display) -> Refusal {
         let (table, column) = (&self.schema.table, &self.schema.columns[index].name);
         let advice = if self.key.contains(&index) { "" } else { CORRECT };
-        Refusal::new(format!("column {table}.{column}: {reason}{advice}"))
+        Refusal::of_row(format!("column {table}.{column}: {reason}{advice}"))
     }
 
     pub(crate) fn incomplete(&self) -> Refusal {

@@ -13,7 +13,7 @@ use crate::{
     meta,
     pulse::answered,
     reduce::{TableChanges, row_missing},
-    statement::{MORE_THAN_ONE_ROW, Packet, Role},
+    statement::{MORE_THAN_ONE_ROW, Packet, Piece, Role},
 };
 
 /// Where a crash test stops the process: everything is written and nothing committed.
@@ -24,6 +24,14 @@ pub(crate) const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
 const PARTING: Duration = Duration::from_secs(1);
 /// An idle session may have been ended by the server; it is replaced a good while before that.
 const STALE: Duration = Duration::from_secs(IDLE_TIMEOUT_S as u64 / 2);
+
+/// Bytes around the statements of a packet.
+const PACKET_FRAME: usize = 1024;
+
+/// Bytes of statements that a packet has room for.
+pub(crate) fn most_of_packet(max_allowed_packet: usize) -> usize {
+    max_allowed_packet.saturating_sub(PACKET_FRAME)
+}
 
 /// A session, and when it was last used.
 #[derive(Debug)]
@@ -65,7 +73,7 @@ impl Session {
             if failpoint::is_armed(BEFORE_COMMIT) {
                 return self.transact_apart(packet, tables).await;
             }
-            self.send(&packet.sql, &packet.roles, tables).await
+            self.send_pieces(packet, tables).await
         };
         answered(config, id, packet.sql.len(), limit, running).await??;
         self.used = Instant::now();
@@ -83,6 +91,18 @@ impl Session {
         self.send(&packet.sql[..end], roles, tables).await?;
         failpoint::reach(BEFORE_COMMIT);
         self.send(&packet.sql[end + 1..], &[*last], tables).await
+    }
+
+    /// In as few packets as the server takes: one, but for a parked row that is larger.
+    async fn send_pieces(
+        &mut self,
+        packet: &Packet,
+        tables: &[TableChanges<'_>],
+    ) -> std::result::Result<(), Fault> {
+        for Piece { sql, roles } in packet.pieces(most_of_packet(self.server.max_allowed_packet)) {
+            self.send(&packet.sql[sql], &packet.roles[roles], tables).await?;
+        }
+        Ok(())
     }
 
     /// Sends statements in one packet and reads the result of each.
@@ -116,6 +136,8 @@ fn explain(error: Driver, role: Role, tables: &[TableChanges<'_>]) -> Fault {
         Role::RowsExist(table) | Role::Rows(table) => {
             fault::applying(error, Some(&tables[table].replica.schema))
         }
-        Role::Frame | Role::Checkpoint | Role::Known | Role::Truncate => fault::querying(error).into(),
+        Role::Frame | Role::Checkpoint | Role::Known | Role::Truncate | Role::Letters => {
+            fault::querying(error).into()
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Text in multi-row statements is what both servers take fastest without DDL rights or LOCAL INFILE; one packet
 //! means that a process that stops in its middle leaves no transaction open.
 
-use std::io::Write as _;
+use std::{io::Write as _, ops::Range};
 
 use tidemart_change::{Checkpoint, Row, TopicPartition, Value};
 
@@ -14,6 +14,7 @@ use crate::{
     place::Place,
     reduce::{Action, Entry, TableChanges},
     replica::Replica,
+    session::most_of_packet,
     written::Written,
 };
 
@@ -34,6 +35,8 @@ pub(crate) enum Role {
     RowsExist(usize),
     /// Empties a table.
     Truncate,
+    /// Parks changes, or removes parked ones.
+    Letters,
     /// Rows or marks of the table with this number.
     Rows(usize),
 }
@@ -47,6 +50,15 @@ pub(crate) struct Packet {
     pub(crate) sql: Vec<u8>,
     pub(crate) roles: Vec<Role>,
     rows_per_statement: usize,
+    /// Where the packet may be cut in two: bytes and statements up to there.
+    cuts: Vec<(usize, usize)>,
+}
+
+/// A part of a packet, which is sent alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) sql: Range<usize>,
+    pub(crate) roles: Range<usize>,
 }
 
 /// The step of one partition's checkpoint.
@@ -54,6 +66,8 @@ pub(crate) struct Packet {
 pub(crate) struct Step<'a> {
     pub(crate) partition: &'a TopicPartition,
     pub(crate) from: Checkpoint,
+    /// [`crate::dead_letters::Parked::version`].
+    pub(crate) parked: u64,
     pub(crate) to: Checkpoint,
     pub(crate) snapshot_done: bool,
     /// Commit time (µs) and LSN of the last record that is a row.
@@ -67,13 +81,66 @@ impl Packet {
 
     /// Begins a transaction with its checkpoints, before anything else.
     pub(crate) fn begin(&mut self, steps: &[Step<'_>]) {
-        self.sql.clear();
-        self.roles.clear();
-        self.statement(Role::Frame, |sql| sql.extend_from_slice(b"START TRANSACTION"));
+        self.start();
         for step in steps {
             self.statement(Role::Checkpoint, |sql| write_step(sql, step));
             self.statement(Role::Checkpoint, assert_one_row);
         }
+    }
+
+    /// Begins a transaction that changes what is parked of a partition, before anything else.
+    pub(crate) fn begin_parked(&mut self, partition: &TopicPartition, version: u64) {
+        self.start();
+        self.statement(Role::Known, |sql| {
+            push(sql, format_args!("UPDATE tidemart_checkpoints SET parked=IF(parked={version},parked+1,"));
+            sql.extend_from_slice(FAILURE);
+            sql.extend_from_slice(b") WHERE topic=");
+            write_string(sql, partition.topic.as_bytes());
+            push(sql, format_args!(" AND part={}", partition.partition));
+        });
+        self.statement(Role::Known, assert_one_row);
+    }
+
+    fn start(&mut self) {
+        self.sql.clear();
+        self.roles.clear();
+        self.cuts.clear();
+        self.statement(Role::Frame, |sql| sql.extend_from_slice(b"START TRANSACTION"));
+    }
+
+    /// The packet may be cut in two here, where it is too large for one.
+    pub(crate) fn cut_here(&mut self) {
+        self.cuts.push((self.sql.len(), self.roles.len()));
+    }
+
+    /// Refused where a piece is larger than the server takes.
+    pub(crate) fn fits(&self, max_allowed_packet: usize) -> Result<(), Refusal> {
+        let most = most_of_packet(max_allowed_packet);
+        let longest = self.pieces(most).iter().map(|piece| piece.sql.len()).max().unwrap_or_default();
+        if longest <= most {
+            return Ok(());
+        }
+        let needed = (longest + max_allowed_packet - most).next_multiple_of(1 << 20);
+        Err(Refusal::of_row(format!(
+            "a packet of {longest} bytes is needed, max_allowed_packet is {max_allowed_packet}; run: SET GLOBAL \
+             max_allowed_packet = {needed}"
+        )))
+    }
+
+    /// The packet in as few pieces as possible of at most so many bytes, as far as it may be cut.
+    pub(crate) fn pieces(&self, most: usize) -> Vec<Piece> {
+        let end = (self.sql.len(), self.roles.len());
+        let mut pieces = Vec::new();
+        let (mut start, mut last) = ((0, 0), (0, 0));
+        for place in self.cuts.iter().copied().chain([end]) {
+            if place.0 - start.0 > most && last != start {
+                pieces.push(piece(start, last));
+                start = last;
+            }
+            last = place;
+        }
+        pieces.push(piece(start, end));
+        pieces
     }
 
     /// Fails unless the tables are what we know of them. They stay so until the commit: whoever empties or changes one
@@ -189,7 +256,7 @@ impl Packet {
         Ok(())
     }
 
-    fn statement(&mut self, role: Role, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn statement(&mut self, role: Role, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.sql.is_empty() {
             self.sql.push(b';');
         }
@@ -206,6 +273,11 @@ impl Packet {
         self.statement(role, |sql| result = write(sql));
         result
     }
+}
+
+/// Without the semicolon that parts it from the piece before.
+fn piece(start: (usize, usize), end: (usize, usize)) -> Piece {
+    Piece { sql: start.0 + usize::from(start.0 > 0)..end.0, roles: start.1..end.1 }
 }
 
 #[derive(Default)]
@@ -241,13 +313,16 @@ fn marked<'a, 'r>(changes: &'a TableChanges<'r>, mark: &MarkTable, written: &Wri
 }
 
 fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {
-    let Step { partition, from, to, snapshot_done, source } = step;
+    let Step { partition, from, parked, to, snapshot_done, source } = step;
     // Assignments are made from left to right, so the comparison comes before what it compares is changed.
     sql.extend_from_slice(b"UPDATE tidemart_checkpoints SET seq=IF(epoch<=>");
     write_epoch(sql, from);
     push(
         sql,
-        format_args!(" AND seq={} AND next_offset={},{},", from.sequence, from.next_offset, to.sequence),
+        format_args!(
+            " AND seq={} AND next_offset={} AND parked={parked},{},",
+            from.sequence, from.next_offset, to.sequence
+        ),
     );
     sql.extend_from_slice(FAILURE);
     sql.extend_from_slice(b"),epoch=");
@@ -263,7 +338,12 @@ fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {
 
 /// Fails unless the statement before found one row.
 fn assert_one_row(sql: &mut Vec<u8>) {
-    sql.extend_from_slice(b"SET @tidemart=IF(ROW_COUNT()=1,1,");
+    assert_rows(sql, 1);
+}
+
+/// Fails unless the statement before found so many rows.
+pub(crate) fn assert_rows(sql: &mut Vec<u8>, count: usize) {
+    push(sql, format_args!("SET @tidemart=IF(ROW_COUNT()={count},1,"));
     sql.extend_from_slice(FAILURE);
     sql.push(b')');
 }
@@ -393,6 +473,6 @@ fn separated(
 }
 
 #[expect(clippy::expect_used, reason = "writing to a Vec cannot fail")]
-fn push(sql: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+pub(crate) fn push(sql: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     sql.write_fmt(arguments).expect("a Vec takes everything");
 }

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod dead_letter_histories;
+#[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod evolve;
 #[cfg(test)]
 mod faults;

@@ -1,5 +1,5 @@
-//! Tables that are not ours to write, and values that MySQL cannot have: their partition is held and says why, all
-//! others go on.
+//! Tables that are not ours to write: their partition is held and says why, all others go on. Values that MySQL cannot
+//! have: their change is parked and says why, the partition goes on.
 
 use std::sync::Arc;
 
@@ -18,6 +18,18 @@ async fn check_held(target: &Target, feed: &Feed, words: &[&str]) {
     assert_eq!(target.rows("SELECT id FROM other").await, [["1"]]);
     assert_eq!(target.held(&other.partition).await, "");
     target.execute("DROP TABLE other; DELETE FROM tidemart_tables; DELETE FROM tidemart_checkpoints").await;
+}
+
+/// The one change of this feed that has this key is parked for a reason with these words; the partition goes on.
+async fn check_parked(target: &Target, feed: &Feed, key: &str, words: &[&str]) {
+    apply(&mut target.applier(), &[feed]).await;
+    assert_eq!(target.held(&feed.partition).await, "");
+    assert_eq!(target.checkpoint(&feed.partition).await.checkpoint.sequence, feed.sequence);
+    let [[_, parked, _, kind, reason]] = &target.parked().await[..] else { panic!("not one: {words:?}") };
+    assert_eq!([parked.as_str(), kind], [key, "refused"]);
+    assert!(words.iter().all(|word| reason.contains(word)), "{words:?}: {reason:?}");
+    target.execute("DELETE FROM tidemart_dead_letters; DELETE FROM tidemart_dead_letter_rows").await;
+    target.execute("DELETE FROM tidemart_tables; DELETE FROM tidemart_checkpoints").await;
 }
 
 const COLUMNS: &str = "id INT NOT NULL PRIMARY KEY, a LONGTEXT COLLATE {c}, b LONGTEXT COLLATE {c}";
@@ -161,7 +173,8 @@ async fn a_key_that_is_too_long_by_a_blank_is_refused() {
         let t = schema("public.t", &[("k", ColumnType::Text), ("v", ColumnType::Text)], &["k"]);
         let longest = "x".repeat(768);
         let feed = Feed::complete(&t, 0).create(&[&longest, "a"]).create(&[&format!("{longest} "), "b"]);
-        check_held(&target, &feed, &["public.t.k", "more than the 768 characters", "sequence 4"]).await;
+        let words = ["public.t.k", "more than the 768 characters"];
+        check_parked(&target, &feed, &format!("{longest} "), &words).await;
         assert_eq!(target.rows("SELECT v FROM t").await, [["a"]]);
     })
     .await;
@@ -183,59 +196,47 @@ async fn a_dropped_replica_is_not_made_anew_quietly() {
 }
 
 #[tokio::test]
-async fn a_row_refused_for_its_data_holds_its_partition_and_no_other() {
+async fn a_row_refused_for_its_data_is_parked_or_holds_its_partition_and_no_other() {
     let d = schema("public.d", &[("id", ColumnType::Integer), ("d", ColumnType::Date)], &["id"]);
     let k = schema("public.k", &[("k", ColumnType::Text)], &["k"]);
     let long = "k".repeat(800);
     let cases = [
         (
             Feed::complete(&d, 0).create(&["1", "2024-01-01"]).create(&["2", "infinity"]).create(&["3", "~"]),
+            "2",
             "column public.d.d",
-            4,
         ),
         (
             Feed::complete(&k, 0).create(&["a"]).create(&[&long]).create(&["b"]),
+            long.as_str(),
             "column public.k.k: a text of the key has more than the 768 characters",
-            4,
         ),
     ];
-    on_both(async |target| {
-        for (feed, reason, sequence) in &cases {
+    on_both(async |mut target| {
+        for (feed, key, reason) in &cases {
             let name = &feed.schema.table.name;
-            let mut applier = target.applier();
-            apply(&mut applier, &[feed]).await;
+            check_parked(&target, feed, key, &[reason]).await;
+            assert_eq!(target.rows(&format!("SELECT * FROM {name}")).await.len(), 2);
+            target.execute(&format!("DROP TABLE {name}")).await;
+            // Where nothing may be parked.
+            target.config.dead_letters_per_partition = 0;
+            apply(&mut target.applier(), &[feed]).await;
             let checkpoint = target.checkpoint(&feed.partition).await;
             let held = checkpoint.held.unwrap().0;
-            assert!(held.contains(reason) && held.ends_with(&format!("sequence {sequence}")), "{held}");
+            assert!(held.contains(reason) && held.ends_with("sequence 4"), "{held}");
             assert!(!held.contains("infinity") && !held.contains("kkk"), "{held}");
-            assert_eq!(checkpoint.checkpoint.sequence, sequence - 1);
+            assert_eq!(checkpoint.checkpoint.sequence, 3);
             assert_eq!(target.rows(&format!("SELECT * FROM {name}")).await.len(), 1);
-            check_held(&target, feed, &[reason]).await;
+            check_held(&target, feed, &[reason, "dead_letters_per_partition"]).await;
             target.execute(&format!("DROP TABLE {name}")).await;
+            target.config.dead_letters_per_partition = 100;
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_row_that_was_corrected_passes_where_it_was_held() {
-    let d = schema("public.d", &[("id", ColumnType::Integer), ("d", ColumnType::Date)], &["id"]);
-    on_both(async |target| {
-        let feed = Feed::complete(&d, 0).create(&["1", "infinity"]);
-        apply(&mut target.applier(), &[&feed]).await;
-        let held = target.held(&feed.partition).await;
-        assert!(held.contains("correct the row in Postgres"), "{held}");
-        let feed = feed.create(&["2", "2024-01-02"]).update(&["1", "2024-01-01"]);
-        apply(&mut target.applier(), &[&feed]).await;
-        assert_eq!(target.held(&feed.partition).await, "");
-        let rows = target.rows("SELECT id, d FROM d ORDER BY id").await;
-        assert_eq!(rows, [["1", "2024-01-01"], ["2", "2024-01-02"]]);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_row_larger_than_a_packet_is_held_and_smaller_ones_are_split() {
+async fn a_row_larger_than_a_packet_is_parked_and_smaller_ones_are_split() {
     on_both(async |mut target| {
         target.config.transaction_bytes = 1 << 16;
         let t = simple("public.t");
@@ -249,7 +250,12 @@ async fn a_row_larger_than_a_packet_is_held_and_smaller_ones_are_split() {
         assert_eq!(target.rows("SELECT COUNT(*) FROM t").await, [["20"]]);
         let huge = Feed::complete(&simple("public.h"), 0).create(&["1", &"'".repeat(40 << 20), "b"]);
         drop(applier);
-        check_held(&target, &huge, &["SET GLOBAL max_allowed_packet"]).await;
+        apply(&mut target.applier(), &[&huge]).await;
+        let parked = target.parked().await;
+        assert!(parked[0][4].contains("SET GLOBAL max_allowed_packet"), "{parked:?}");
+        let length = "SELECT SUM(LENGTH(text)), COUNT(*) > 9 FROM tidemart_dead_letter_rows";
+        let json = r#"{"a":"","b":"b","id":"1"}"#.len() + (40 << 20);
+        assert_eq!(target.rows(length).await, [[json.to_string(), "1".to_owned()]]);
     })
     .await;
 }
@@ -295,7 +301,7 @@ async fn values_without_an_equal_are_refused_with_their_column_and_reason() {
         for (column_type, value, reason) in &cases {
             let t = schema("public.t", &[("id", ColumnType::Integer), ("v", column_type.clone())], &["id"]);
             let feed = Feed::complete(&t, 0).create(&["1", value]);
-            check_held(&target, &feed, &["column public.t.v: ", reason, "sequence 3"]).await;
+            check_parked(&target, &feed, "1", &["column public.t.v: ", reason]).await;
             assert!(target.rows("SELECT id FROM t").await.is_empty());
             target.execute("DROP TABLE t").await;
         }
@@ -348,7 +354,7 @@ async fn more_texts_than_a_page_has_room_for_are_refused_with_the_reason() {
         let mariadb = target.collation().await.contains("nopad");
         if mariadb {
             let feed = feed.create(&filled(&texts, "2", &"x".repeat(30)));
-            check_held(&target, &feed, &["public.wide", "page of InnoDB", "sequence 4"]).await;
+            check_parked(&target, &feed, "2", &["public.wide", "page of InnoDB"]).await;
             assert_eq!(target.rows("SELECT id FROM wide").await, [["1"]]);
         } else {
             check_held(

@@ -8,7 +8,7 @@ use tidemart_change::{
     RowBuilder, Stamp, TableName, TableSchema, TopicPartition, Value,
 };
 use tidemart_local::testing;
-use tidemart_mysql::{Applier, CheckpointStatus, Config, Dialect, MarkRule};
+use tidemart_mysql::{Applier, CheckpointStatus, Config, Dialect, MarkRule, dead_letters};
 use tidemart_pipeline::Destination;
 
 pub(crate) const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
@@ -90,6 +90,25 @@ impl Target {
         let all = tidemart_mysql::checkpoints(&mut conn).await.unwrap();
         conn.disconnect().await.unwrap();
         all.into_iter().find(|row| row.partition == *partition).unwrap()
+    }
+
+    /// What is parked: table, key, operation, kind, reason.
+    pub(crate) async fn parked(&self) -> Vec<[String; 5]> {
+        let mut conn = self.connect().await;
+        let page = dead_letters::list(&mut conn, &dead_letters::Selection::default(), 100).await.unwrap();
+        conn.disconnect().await.unwrap();
+        assert_eq!(page.total as usize, page.letters.len());
+        let row = |letter: dead_letters::DeadLetter| {
+            let operation = format!("{:?}", letter.operation).to_lowercase();
+            [
+                letter.table.to_string(),
+                letter.key.join(","),
+                operation,
+                letter.kind.to_string(),
+                letter.reason,
+            ]
+        };
+        page.letters.into_iter().map(row).collect()
     }
 
     /// Why a partition is held.

@@ -10,6 +10,7 @@ SELECT
     -- Microseconds since 1970 UTC.
     CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', applied_at) AS SIGNED),
     held_reason,
-    CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', held_at) AS SIGNED)
+    CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', held_at) AS SIGNED),
+    parked
 FROM tidemart_checkpoints
 ORDER BY topic, part

@@ -1,0 +1,129 @@
+//! Parked changes in the packet of a transaction.
+
+use tidemart_change::TopicPartition;
+
+use super::{
+    Changes, Letter,
+    letter::{change, is_whole, operation, write_row},
+};
+use crate::{
+    dialect::write_string,
+    statement::{Packet, Role, assert_rows, push},
+};
+
+/// Bytes of a row in one statement, where the packet allows; its literal is at most twice as long.
+const PIECE: usize = 1 << 20;
+/// A packet has room for the literal of a piece of this part of its size.
+const PIECE_OF_PACKET: usize = 4;
+
+impl Packet {
+    /// Parks and removes what these changes say. A row that is too large for a packet goes in several.
+    pub(crate) fn dead_letters(&mut self, changes: &Changes<'_>, max_allowed_packet: usize) {
+        self.remove_letters(changes.partition, &changes.removed);
+        for letter in &changes.letters {
+            self.park(letter, PIECE.min(max_allowed_packet / PIECE_OF_PACKET).max(1));
+        }
+    }
+
+    /// Removes letters of a partition by their sequence numbers.
+    pub(crate) fn remove_letters(&mut self, partition: &TopicPartition, sequences: &[u64]) {
+        if sequences.is_empty() {
+            return;
+        }
+        let list: Vec<_> = sequences.iter().map(u64::to_string).collect();
+        let list = list.join(",");
+        for table in ["tidemart_dead_letter_rows", "tidemart_dead_letters"] {
+            self.statement(Role::Letters, |sql| {
+                push(sql, format_args!("DELETE FROM {table} WHERE "));
+                write_partition(sql, partition);
+                push(sql, format_args!(" AND seq IN ({list})"));
+            });
+        }
+    }
+
+    /// The same; fails unless all of them are there.
+    pub(crate) fn remove_these_letters(&mut self, partition: &TopicPartition, sequences: &[u64]) {
+        self.remove_letters(partition, sequences);
+        self.statement(Role::Known, |sql| assert_rows(sql, sequences.len()));
+    }
+
+    /// Removes every letter of a partition.
+    pub(crate) fn remove_all_letters(&mut self, partition: &TopicPartition) {
+        for table in ["tidemart_dead_letter_rows", "tidemart_dead_letters"] {
+            self.statement(Role::Letters, |sql| {
+                push(sql, format_args!("DELETE FROM {table} WHERE "));
+                write_partition(sql, partition);
+            });
+        }
+    }
+
+    fn park(&mut self, letter: &Letter<'_>, piece: usize) {
+        let Some((op, row, commit_time_ms)) = change(letter.record) else { return };
+        let Letter { partition, record, key, kind, reason } = letter;
+        let table = &record.schema.table;
+        self.statement(Role::Letters, |sql| {
+            sql.extend_from_slice(
+                b"INSERT INTO tidemart_dead_letters (topic,part,seq,kafka_offset,operation,partial,kind,\
+                  source_commit_us,stamp,source_schema,source_name,row_key,reason) VALUES (",
+            );
+            write_string(sql, partition.topic.as_bytes());
+            let (operation, partial) = (operation(op), !is_whole(op, row));
+            let (sequence, commit_us) = (record.stamp.sequence, commit_time_ms.saturating_mul(1000));
+            push(sql, format_args!(",{},{sequence},{}", partition.partition, record.offset));
+            push(sql, format_args!(",'{operation}',{partial},'{kind}',{commit_us}"));
+            let stamp = record.stamp.to_string();
+            for text in [&stamp, &table.schema, &table.name, key, reason] {
+                sql.push(b',');
+                write_string(sql, text.as_bytes());
+            }
+            sql.push(b')');
+        });
+        let text = write_row(&record.schema, row);
+        for (number, part) in pieces(&text, piece).into_iter().enumerate() {
+            self.cut_here();
+            self.statement(Role::Letters, |sql| {
+                sql.extend_from_slice(
+                    b"INSERT INTO tidemart_dead_letter_rows (topic,part,seq,piece,text) VALUES (",
+                );
+                write_string(sql, partition.topic.as_bytes());
+                push(sql, format_args!(",{},{},{number},", partition.partition, record.stamp.sequence));
+                write_string(sql, part.as_bytes());
+                sql.push(b')');
+            });
+        }
+        self.cut_here();
+    }
+}
+
+fn write_partition(sql: &mut Vec<u8>, partition: &TopicPartition) {
+    sql.extend_from_slice(b"topic=");
+    write_string(sql, partition.topic.as_bytes());
+    push(sql, format_args!(" AND part={}", partition.partition));
+}
+
+/// A text in pieces of at most so many bytes, but never within a character.
+fn pieces(mut text: &str, most: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    while !text.is_empty() {
+        let end = (most.min(text.len())..=text.len()).find(|end| text.is_char_boundary(*end));
+        let (head, tail) = text.split_at(end.unwrap_or(text.len()));
+        pieces.push(head);
+        text = tail;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_keep_characters_whole() {
+        let text = "aé\u{1F30A}b";
+        for most in 1..12 {
+            assert_eq!(pieces(text, most).concat(), text, "{most}");
+        }
+        assert_eq!(pieces(text, 2), ["aé", "\u{1F30A}", "b"]);
+        assert!(pieces("", 5).is_empty());
+    }
+}

@@ -1,0 +1,184 @@
+//! What is parked of one partition, as its applier knows it, and what a transaction changes about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mysql_async::{Conn, prelude::Queryable};
+use tidemart_change::{Record, TopicPartition};
+use tidemart_pipeline::Result;
+
+use super::{
+    Kind, Letter,
+    letter::{change, is_whole, key},
+};
+use crate::{
+    dialect::quote_string,
+    fault::{self, Refusal},
+    lane::Lane,
+    place::Place,
+    replica::Replica,
+};
+
+/// The parked changes of one partition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parked {
+    /// `tidemart_checkpoints.parked`, as it was when the rest was read: whoever changes it counts it up.
+    pub(crate) version: u64,
+    /// Sequence numbers by key.
+    keys: BTreeMap<String, Vec<u64>>,
+}
+
+/// What a transaction parks of one partition, and what it removes.
+#[derive(Debug)]
+pub(crate) struct Changes<'a> {
+    pub(crate) partition: &'a TopicPartition,
+    pub(crate) letters: Vec<Letter<'a>>,
+    /// Keys whose parked changes are removed, since a whole row has come.
+    freed: BTreeSet<String>,
+    /// The sequence numbers of what is removed.
+    pub(crate) removed: Vec<u64>,
+}
+
+impl Parked {
+    /// Nothing, as of this version.
+    pub(crate) fn new(version: u64) -> Self {
+        Self { version, keys: BTreeMap::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many changes are parked.
+    pub(crate) fn count(&self) -> usize {
+        self.keys.values().map(Vec::len).sum()
+    }
+
+    /// The table was emptied.
+    pub(crate) fn clear(&mut self) {
+        self.keys.clear();
+    }
+
+    /// After the transaction.
+    pub(crate) fn settle(&mut self, changes: &Changes<'_>) {
+        self.keys.retain(|key, _| !changes.freed.contains(key));
+        for letter in &changes.letters {
+            self.keys.entry(letter.key.clone()).or_default().push(letter.record.stamp.sequence);
+        }
+    }
+}
+
+impl<'a> Changes<'a> {
+    pub(crate) fn new(partition: &'a TopicPartition) -> Self {
+        Self { partition, letters: Vec::new(), freed: BTreeSet::new(), removed: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.letters.is_empty() && self.removed.is_empty()
+    }
+
+    /// Whether the record has to wait behind what is parked of its key; it is a letter then. A record that does not have
+    /// to frees its key.
+    ///
+    /// # Errors
+    /// The record lacks its key, or no more than `limit` changes may be parked.
+    pub(crate) fn take(
+        &mut self,
+        parked: &Parked,
+        replica: &Replica,
+        record: &'a Record,
+        limit: usize,
+    ) -> std::result::Result<bool, Refusal> {
+        let Some((op, row, _)) = change(record) else { return Ok(false) };
+        if parked.is_empty() && self.letters.is_empty() || Place::from(&record.stamp) <= replica.truncated_at
+        {
+            return Ok(false);
+        }
+        let key = key(replica, &record.schema, row)?;
+        let before = parked.keys.get(&key).filter(|_| !self.freed.contains(&key));
+        let waits = before.is_some() || self.letters.iter().any(|letter| letter.key == key);
+        if !waits {
+            return Ok(false);
+        }
+        if is_whole(op, row) {
+            self.letters.retain(|letter| letter.key != key);
+            self.removed.extend(before.into_iter().flatten());
+            self.freed.insert(key);
+            return Ok(false);
+        }
+        self.park(
+            parked,
+            record,
+            limit,
+            (key, Kind::Queued, "an earlier change of its key is parked".to_owned()),
+        )?;
+        Ok(true)
+    }
+
+    /// Parks a record that was refused, or whose row is missing.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn refuse(
+        &mut self,
+        parked: &Parked,
+        replica: &Replica,
+        record: &'a Record,
+        limit: usize,
+        refusal: &Refusal,
+    ) -> std::result::Result<(), Refusal> {
+        let (Some(kind), Some((_, row, _))) = (refusal.parks(), change(record)) else {
+            return Err(refusal.clone());
+        };
+        let key = key(replica, &record.schema, row)?;
+        self.park(parked, record, limit, (key, kind, refusal.reason.clone()))
+    }
+
+    fn park(
+        &mut self,
+        parked: &Parked,
+        record: &'a Record,
+        limit: usize,
+        (key, kind, reason): (String, Kind, String),
+    ) -> std::result::Result<(), Refusal> {
+        if parked.count() + self.letters.len() >= limit {
+            let behind = if limit == 0 {
+                String::new()
+            } else {
+                format!("; {limit} changes of this partition are parked")
+            };
+            return Err(Refusal::new(format!(
+                "{reason}{behind}, and mysql.dead_letters_per_partition = {limit} allows no more: see tidemart dead-letters"
+            )));
+        }
+        self.letters.push(Letter { partition: self.partition, record, key, kind, reason });
+        Ok(())
+    }
+}
+
+/// Reads what is parked of these partitions. Their checkpoints must have been read before: a change in between is found
+/// out by the next transaction, which compares [`Parked::version`].
+pub(crate) async fn load(conn: &mut Conn, lanes: &mut BTreeMap<TopicPartition, Lane>) -> Result<()> {
+    let query = "SELECT DISTINCT topic, part FROM tidemart_dead_letters";
+    let partitions: Vec<(String, i32)> = conn.query(query).await.map_err(fault::querying)?;
+    for (topic, part) in partitions {
+        let partition = TopicPartition { topic: topic.into(), partition: part };
+        if let Some(lane) = lanes.get_mut(&partition) {
+            lane.parked.keys = keys(conn, &partition).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn keys(conn: &mut Conn, partition: &TopicPartition) -> Result<BTreeMap<String, Vec<u64>>> {
+    let query = format!(
+        "SELECT row_key, seq FROM tidemart_dead_letters WHERE topic = {} AND part = {} ORDER BY seq",
+        quote_string(&partition.topic),
+        partition.partition
+    );
+    let mut keys: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let rows: Vec<(String, u64)> = conn.query(query).await.map_err(fault::querying)?;
+    for (key, sequence) in rows {
+        keys.entry(key).or_default().push(sequence);
+    }
+    Ok(keys)
+}
