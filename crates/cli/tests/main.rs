@@ -25,6 +25,8 @@ mod encrypted;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod marts;
 #[cfg(test)]
 mod restore;

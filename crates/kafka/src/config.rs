@@ -30,7 +30,8 @@ pub struct Config {
     /// host that is gone sends no sign of it. A record must pass in that time; more is needed where records are large
     /// and the network is slow.
     pub answer_timeout_ms: u64,
-    /// Largest record, in bytes. It must not exceed the brokers' `socket.request.max.bytes` (100 MiB by default).
+    /// Largest record, in bytes: a larger one stops its table. Topics are made with it; what they are allowed is not
+    /// changed afterwards. It must not exceed the brokers' `socket.request.max.bytes` (100 MiB by default).
     pub max_record_bytes: usize,
     /// Of the capture.
     pub producer: ProducerConfig,

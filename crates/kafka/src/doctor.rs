@@ -156,7 +156,7 @@ fn of_table(config: &Config, check: &str, settings: &HashMap<String, String>, fi
     let most = number(settings, "max.message.bytes").unwrap_or(i64::MAX);
     if most < needed {
         let remedy = format!(
-            "kafka-configs --alter --add-config max.message.bytes={needed}, or lower kafka.max_record_bytes: a wider row stops the capture"
+            "kafka-configs --alter --add-config max.message.bytes={needed}, or lower kafka.max_record_bytes: a wider row stops its table"
         );
         findings.fail(check, format!("max.message.bytes is {most}"), remedy);
     }

@@ -54,6 +54,30 @@ pub struct TableRecord {
     /// Keys whose rows have still to be read again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<Vec<String>>,
+    /// The record for which the table was stopped, where it was too large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oversize: Option<Oversize>,
+}
+
+/// A record that is larger than Kafka may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oversize {
+    /// Bytes of its key and its value, before compression.
+    pub bytes: usize,
+    /// What they exceeded.
+    pub limit: usize,
+    /// Whose limit that was.
+    pub of: LimitOf,
+}
+
+/// Who sets a limit on the size of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOf {
+    /// `kafka.max_record_bytes`.
+    Settings,
+    /// The topic's `max.message.bytes`, which counts compressed bytes.
+    Topic,
 }
 
 /// Which process writes.

@@ -13,8 +13,11 @@
 //! of the prefix. A writer that was shut out cannot tell a successor from the broker's time-out after a long pause.
 //! So each writer leaves its number in the positions topic when it takes over: the one that finds another's number
 //! there stops for good, the one that finds its own goes on.
+//!
+//! **Too large a record** stops its table and no other: see [`limit`].
 
 mod frame;
+mod limit;
 mod partition;
 mod producer;
 mod session;
@@ -28,12 +31,13 @@ use std::{
 
 use rdkafka::error::KafkaError;
 use tidemart_change::{CaptureBatch, CaptureState, Identity, SnapshotProgress, TableSchema, TableState};
-use tidemart_pipeline::{Destination, Error, Result};
+use tidemart_pipeline::{Destination, Error, Result, failpoint};
 use tracing::{info, warn};
 
 pub(crate) use self::producer::transaction_timeout_ms;
 use self::{
     frame::Frame,
+    limit::{Limits, Stopping},
     producer::{Failure, Producer},
     session::{OwnTopics, Session, Table, Tables},
 };
@@ -56,6 +60,7 @@ pub struct Writer {
     /// Whether the number stands in the positions topic.
     claimed: bool,
     looked_at_durability: bool,
+    limits: Limits,
     session: Option<Session>,
 }
 
@@ -64,6 +69,7 @@ impl Writer {
     #[must_use]
     pub fn new(config: Config, database: impl Into<String>, slot: impl Into<String>) -> Self {
         Self {
+            limits: Limits::new(&config),
             config: Arc::new(config),
             database: database.into(),
             slot: slot.into(),
@@ -85,15 +91,20 @@ impl Destination for Writer {
         self.config.validate()?;
         let topics = self.prepare_topics().await?;
         self.refuse_strangers(&self.read_positions(None).await?)?;
-        let producer = Producer::start(&self.config).await?;
+        let producer = Producer::start(&self.config, self.limits.batch_bytes()).await?;
         let watermark = self.watermark().await?;
         let (positions, schemas) =
             tokio::try_join!(self.read_positions(Some(watermark)), self.read_schemas())?;
         self.refuse_strangers(&positions)?;
         let mut session = self.open(producer, topics, &positions, &schemas)?;
         self.claim(&mut session).await?;
+        let mut state = state(&positions, &schemas)?;
+        if let Some(state) = &mut state {
+            self.stop_table(&mut session, state).await?;
+            limit::heal(&self.config, &positions, state).await?;
+        }
         self.session = Some(session);
-        state(&positions, &schemas)
+        Ok(state)
     }
 
     async fn write(&mut self, batch: &CaptureBatch) -> Result<()> {
@@ -105,6 +116,9 @@ impl Destination for Writer {
             Ok(()) => {
                 self.session = Some(session);
                 Ok(())
+            }
+            Err(Failure::TooLarge(record)) => {
+                Err(self.limits.exceeded(&self.config, &session.tables, record).await)
             }
             Err(Failure::Fenced(cause)) => Err(self.shut_out(cause).await),
             Err(Failure::Error(error)) => Err(error),
@@ -190,6 +204,8 @@ impl Writer {
                 state: known_state(schema(schemas, record)?, record, current),
                 checked: false,
                 touched: false,
+                largest: 0,
+                oversize: record.oversize,
                 encoders: Vec::new(),
             });
         }
@@ -210,14 +226,39 @@ impl Writer {
         let value = value.map_err(|cause| Error::fatal("cannot write a position").because(cause))?;
         session.frame.note(&session.own.positions, WRITER_KEY.as_bytes(), &value);
         session.ship().await?;
-        match session.producer.commit().await {
-            Ok(()) => {
-                self.claimed = true;
-                info!(prefix = self.config.prefix, "writing to Kafka");
-                Ok(())
-            }
+        self.settled(session.producer.commit().await).await?;
+        self.claimed = true;
+        info!(prefix = self.config.prefix, "writing to Kafka");
+        Ok(())
+    }
+
+    /// Says in Kafka that a table is stopped, at the position that stands there: nothing of the batch with the record
+    /// that was too large is in Kafka, and all of it but this table comes again.
+    async fn stop_table(&mut self, session: &mut Session, state: &mut CaptureState) -> Result<()> {
+        let Some(Stopping { table, oversize }) = self.limits.stopping() else { return Ok(()) };
+        let name = table.schema.table.clone();
+        session.tables.set_oversize(&table.schema, &self.config.prefix, *oversize);
+        let batch = CaptureBatch {
+            identity: Arc::new(state.identity.clone()),
+            items: Vec::new(),
+            tables: vec![table.clone()],
+            position: state.position,
+        };
+        state.tables.insert(name, table.clone());
+        let written = session.write(&batch).await;
+        self.settled(written).await?;
+        self.limits.stopped();
+        failpoint::reach("capture.after-stopping");
+        Ok(())
+    }
+
+    /// What is said of a transaction that cannot have a record that is too large.
+    async fn settled(&self, result: std::result::Result<(), Failure>) -> Result<()> {
+        match result {
+            Ok(()) => Ok(()),
             Err(Failure::Fenced(cause)) => Err(self.shut_out(cause).await),
             Err(Failure::Error(error)) => Err(error),
+            Err(Failure::TooLarge(record)) => Err(limit::own_topic(&record)),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     message::{Header, OwnedHeaders},
@@ -86,6 +88,14 @@ pub(crate) async fn delete_topic(config: &Config, topic: &str) {
     let deleted = admin(config).delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
     seen(config, topic, 0);
+}
+
+/// Sets the largest batch of records that a topic takes.
+pub(crate) async fn set_limit(config: &Config, topic: &str, bytes: usize) {
+    let bytes = bytes.to_string();
+    let alter = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+    let altered = admin(config).alter_configs(&[alter], &AdminOptions::new()).await.unwrap();
+    altered[0].as_ref().unwrap();
 }
 
 /// Deletes everything before an offset, as retention does.

@@ -6,6 +6,8 @@ mod foreign;
 mod support;
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod reader;
 #[cfg(test)]
 mod security;

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tidemart_change::{CaptureBatch, Change, Item, Lsn, Mark, Op, TableSchema};
+use tidemart_change::{CaptureBatch, Item, Lsn, Mark, TableSchema};
 use tidemart_kafka::{Config, topics};
 use tidemart_pipeline::{Destination, Kind};
 
 use crate::{
     foreign,
-    support::{
-        config, declaration, declared, deletes, identity, inserts, position, row_of, schema, sequences,
-        writer,
-    },
+    support::{config, declaration, declared, deletes, identity, inserts, schema, sequences, writer},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,36 +113,6 @@ async fn a_batch_larger_than_all_queues_is_one_transaction() {
     writer.write(&inserts(&items, 0..60_000, 100)).await.unwrap();
     let sequences = sequences(&config, &items, &inserts(&items, 0..0, 100)).await;
     assert_eq!(sequences.iter().sum::<u64>(), 60_000);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_is_too_large_is_named_and_a_large_one_is_written() {
-    let mut config = config().await;
-    config.max_record_bytes = 6 << 20;
-    let (mut writer, items) = declared(&config, "items").await;
-    writer.write(&large(&items, 1, 5 << 20, 100)).await.unwrap();
-    let error = writer.write(&large(&items, 2, 7 << 20, 200)).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Fatal);
-    let text = error.to_string();
-    assert!(text.contains("public.items (key: id)") && text.contains("kafka.max_record_bytes"), "{text}");
-    assert_eq!(position(writer.resume(&()).await.unwrap()), large(&items, 1, 1, 100).position);
-    let records = foreign::all(&config, &topics::table(&config.prefix, &items.table), 1);
-    assert_eq!(records[0].value.as_ref().unwrap()["after"]["name"].as_str().unwrap().len(), 5 << 20);
-}
-
-fn large(
-    items: &std::sync::Arc<TableSchema>,
-    id: u64,
-    bytes: usize,
-    lsn: u64,
-) -> tidemart_change::CaptureBatch {
-    let mut batch = inserts(items, id..id + 1, lsn);
-    for item in &mut batch.items {
-        if let Item::Change(Change { after, op: Op::Create, .. }) = item {
-            *after = Some(row_of(&id.to_string(), &"x".repeat(bytes)));
-        }
-    }
-    batch
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -287,6 +287,7 @@ mod tests {
             progress: SnapshotProgress::Done,
             origin: None,
             repairs: Vec::new(),
+            oversize: None,
         }
     }
 

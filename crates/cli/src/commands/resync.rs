@@ -15,7 +15,8 @@ pub struct Args {
     #[arg(required = true, value_name = "TABLE", value_parser = table)]
     tables: Vec<TableName>,
 
-    /// Lay the rows over the replica instead of emptying it: it stays readable, and rows that Postgres does not have stay
+    /// Lay the rows over the replica instead of emptying it: it stays readable, and rows that Postgres does not have stay.
+    /// A table that was stopped is emptied nevertheless
     #[arg(long)]
     refresh: bool,
 }

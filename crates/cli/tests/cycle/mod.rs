@@ -130,6 +130,13 @@ impl Cycle {
         count(tables(&self.status()), "published")
     }
 
+    /// Why the capture has stopped a table of the schema `public`; none where it goes on.
+    pub fn stopped(&self, table: &str) -> Option<String> {
+        let status = self.status();
+        let found = tables(&status).iter().find(|found| found["name"] == format!("public.{table}"))?;
+        found["stopped"].as_str().map(str::to_owned)
+    }
+
     fn status(&self) -> Value {
         serde_json::from_slice(&self.run(&["status", "--json"]).stdout).unwrap_or_default()
     }

@@ -27,6 +27,9 @@ use crate::{
 /// asks for more, and unpacked an answer is up to ten times as large. A larger record comes nevertheless.
 const FETCH_BYTES: usize = 512 << 10;
 
+/// Room in an answer beside the largest record that the settings allow.
+const ANSWER_ROOM: usize = 64 << 20;
+
 /// A member may be silent for so long while it looks where lost places are.
 const LONGEST_SILENCE_MS: u32 = 30_000;
 
@@ -98,6 +101,9 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
         .set("fetch.min.bytes", "1")
         .set("fetch.wait.max.ms", "500")
         .set("fetch.message.max.bytes", FETCH_BYTES.to_string())
+        // A broker gives the first record whatever its size; an answer that is larger than this would be refused for
+        // ever. What it brings of all partitions together is bound by librdkafka to the queue's size.
+        .set("receive.message.max.bytes", (config.max_record_bytes + ANSWER_ROOM).to_string())
         .set("queued.max.messages.kbytes", (consumer.queue_bytes / 1024).to_string())
         .set("queued.min.messages", "10000")
         // A full queue is looked at again so soon, instead of after a second.

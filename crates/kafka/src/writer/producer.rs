@@ -14,7 +14,10 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext},
     types::RDKafkaErrorCode,
 };
-use tidemart_change::stamp::{MARK_HEADER, STAMP_HEADER};
+use tidemart_change::{
+    TableState,
+    stamp::{MARK_HEADER, STAMP_HEADER},
+};
 use tidemart_pipeline::{Error, Result, failpoint};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +25,9 @@ use super::frame::{Frame, Outgoing};
 use crate::{
     Config,
     client::{self, Context},
-    error, topics,
+    error,
+    state::Oversize,
+    topics,
 };
 
 /// Frames between the encoder and the producer's thread.
@@ -40,7 +45,18 @@ const QUEUE_MESSAGES: usize = 50_000;
 pub(super) enum Failure {
     /// Another producer with the same transactional id, or the broker's time-out.
     Fenced(KafkaError),
+    /// A record is larger than the settings or its topic's broker allow.
+    TooLarge(TooLarge),
     Error(Error),
+}
+
+/// Which record is too large, as far as whoever noticed knows.
+#[derive(Debug)]
+pub(super) enum TooLarge {
+    /// It was encoded, and is larger than `kafka.max_record_bytes`.
+    Encoded(Box<TableState>, Oversize),
+    /// The broker has refused a batch of records of this topic.
+    Refused(String),
 }
 
 impl From<Error> for Failure {
@@ -67,12 +83,12 @@ enum Command {
 impl Producer {
     /// Makes the producer. Afterwards the older ones of the same capture can write no more, and what they left
     /// open is aborted.
-    pub(super) async fn start(config: &Config) -> Result<Self> {
+    pub(super) async fn start(config: &Config, batch_bytes: usize) -> Result<Self> {
         let (commands, inbox) = mpsc::channel(FRAMES);
         let (empty, spare) = std_mpsc::channel();
         let (ready, started) = oneshot::channel();
         let config = config.clone();
-        let thread = move || match Transactions::new(&config) {
+        let thread = move || match Transactions::new(&config, batch_bytes) {
             Ok(transactions) => {
                 if ready.send(Ok(())).is_ok() {
                     transactions.run(inbox, &empty);
@@ -113,13 +129,39 @@ struct Transactions {
     producer: BaseProducer<Deliveries>,
     timeout: Duration,
     open: bool,
-    failure: Option<KafkaError>,
+    failure: Option<Undelivered>,
+}
+
+/// A record that is not in Kafka, and why.
+#[derive(Clone, Debug)]
+struct Undelivered {
+    cause: KafkaError,
+    /// The topic, where the record was refused for its size.
+    too_large_for: Option<String>,
+}
+
+impl From<KafkaError> for Undelivered {
+    fn from(cause: KafkaError) -> Self {
+        Self { cause, too_large_for: None }
+    }
+}
+
+impl From<Undelivered> for Failure {
+    fn from(Undelivered { cause, too_large_for }: Undelivered) -> Self {
+        if let Some(topic) = too_large_for {
+            Self::TooLarge(TooLarge::Refused(topic))
+        } else if error::is_fenced(&cause) {
+            Self::Fenced(cause)
+        } else {
+            Self::Error(error::of("cannot commit to Kafka", cause))
+        }
+    }
 }
 
 impl Transactions {
-    fn new(config: &Config) -> Result<Self> {
+    fn new(config: &Config, batch_bytes: usize) -> Result<Self> {
         let deliveries = Deliveries { context: Context::new("capture"), failed: Mutex::default() };
-        let producer: BaseProducer<Deliveries> = client::create(&settings(config), deliveries)?;
+        let producer: BaseProducer<Deliveries> = client::create(&settings(config, batch_bytes), deliveries)?;
         let ready = producer.init_transactions(config.timeout());
         ready.map_err(|cause| error::of("cannot take over the capture's transactions", cause))?;
         Ok(Self { producer, timeout: config.timeout(), open: false, failure: None })
@@ -145,7 +187,7 @@ impl Transactions {
         }
     }
 
-    fn send(&mut self, frame: &Frame) -> std::result::Result<(), KafkaError> {
+    fn send(&mut self, frame: &Frame) -> std::result::Result<(), Undelivered> {
         if !self.open {
             self.producer.begin_transaction()?;
             self.open = true;
@@ -160,7 +202,7 @@ impl Transactions {
         frame: &Frame,
         record: &Outgoing,
         deadline: Instant,
-    ) -> std::result::Result<(), KafkaError> {
+    ) -> std::result::Result<(), Undelivered> {
         let mut message = message(frame, record);
         loop {
             match self.producer.send(message) {
@@ -172,7 +214,7 @@ impl Transactions {
                     self.wait();
                     self.delivered()?;
                 }
-                Err((cause, _)) => return Err(cause),
+                Err((cause, _)) => return Err(cause.into()),
             }
         }
     }
@@ -182,29 +224,22 @@ impl Transactions {
             Some(cause) => Err(cause),
             None => self.drain().and_then(|()| {
                 failpoint::reach("capture.before-commit");
-                self.producer.commit_transaction(self.timeout)
+                Ok(self.producer.commit_transaction(self.timeout)?)
             }),
         };
         self.open = false;
-        result.map_err(|cause| {
-            // The reason why a message was not delivered says more than that the transaction failed.
-            let cause = self.delivered().err().unwrap_or(cause);
-            if error::is_fenced(&cause) {
-                Failure::Fenced(cause)
-            } else {
-                Failure::Error(error::of("cannot commit to Kafka", cause))
-            }
-        })
+        // The reason why a message was not delivered says more than that the transaction failed.
+        result.map_err(|cause| self.delivered().err().unwrap_or(cause).into())
     }
 
     /// Waits until the broker has everything.
-    fn drain(&self) -> std::result::Result<(), KafkaError> {
+    fn drain(&self) -> std::result::Result<(), Undelivered> {
         let deadline = Instant::now() + self.timeout;
         while self.producer.in_flight_count() > 0 {
             self.wait();
             self.delivered()?;
             if Instant::now() > deadline {
-                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut).into());
             }
         }
         Ok(())
@@ -217,7 +252,7 @@ impl Transactions {
         self.producer.poll(Duration::ZERO);
     }
 
-    fn delivered(&self) -> std::result::Result<(), KafkaError> {
+    fn delivered(&self) -> std::result::Result<(), Undelivered> {
         let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.map_or(Ok(()), Err)
     }
@@ -251,7 +286,7 @@ pub(crate) fn transaction_timeout_ms(config: &Config) -> u64 {
     (config.producer.timeout_ms * 2).max(60_000)
 }
 
-fn settings(config: &Config) -> ClientConfig {
+fn settings(config: &Config, batch_bytes: usize) -> ClientConfig {
     let record = config.max_record_bytes + topics::RECORD_OVERHEAD;
     // The broker gives up a transaction only well after we do.
     let transaction = config.producer.timeout_ms * 2;
@@ -261,7 +296,7 @@ fn settings(config: &Config) -> ClientConfig {
         .set("transactional.id", format!("{}-capture", config.prefix))
         .set("compression.type", "lz4")
         .set("linger.ms", config.producer.linger_ms.to_string())
-        .set("batch.size", config.producer.batch_bytes.to_string())
+        .set("batch.size", batch_bytes.to_string())
         .set("message.max.bytes", record.to_string())
         .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
         // A record larger than the queue would wait for ever.
@@ -276,7 +311,7 @@ fn settings(config: &Config) -> ClientConfig {
 /// Keeps the first failed delivery.
 struct Deliveries {
     context: Context,
-    failed: Mutex<Option<KafkaError>>,
+    failed: Mutex<Option<Undelivered>>,
 }
 
 impl ClientContext for Deliveries {
@@ -297,7 +332,9 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_none() {
             tracing::debug!(topic = message.topic(), partition = message.partition(), %error, "not delivered");
-            *failed = Some(error.clone());
+            let too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+            let too_large_for = too_large.then(|| message.topic().to_owned());
+            *failed = Some(Undelivered { cause: error.clone(), too_large_for });
         }
     }
 }

@@ -11,11 +11,11 @@ use tidemart_pipeline::{Error, Result};
 use super::{
     frame::{Frame, Outgoing},
     partition,
-    producer::{Failure, Producer},
+    producer::{Failure, Producer, TooLarge},
 };
 use crate::{
     Config,
-    state::{CAPTURE_KEY, CaptureRecord, SchemaKey, TableRecord, table_key},
+    state::{CAPTURE_KEY, CaptureRecord, LimitOf, Oversize, SchemaKey, TableRecord, table_key},
     topics::{self, Purpose, Topics},
 };
 
@@ -57,6 +57,10 @@ pub(super) struct Table {
     /// Whether this session has looked at the topic.
     pub(super) checked: bool,
     pub(super) touched: bool,
+    /// The largest record of the present batch, in bytes of key and value.
+    pub(super) largest: usize,
+    /// Why it is stopped, where a record was too large.
+    pub(super) oversize: Option<Oversize>,
     /// For the newest schema and the one before it.
     pub(super) encoders: Vec<Encoder>,
 }
@@ -144,7 +148,7 @@ impl Session {
         let schema = &state.schema;
         let index = self.tables.find(schema)?;
         let table = &mut self.tables.list[index];
-        table.touched = true;
+        table.touch();
         let newest = if schema.version < table.published { &table.state.schema } else { schema };
         table.state = TableState { schema: Arc::clone(newest), ..state.clone() };
         if schema.version <= table.published {
@@ -171,7 +175,7 @@ impl Session {
         })
     }
 
-    fn change(&mut self, change: &Change, now_ms: i64) -> Result<()> {
+    fn change(&mut self, change: &Change, now_ms: i64) -> std::result::Result<(), Failure> {
         let index = self.tables.find(&change.schema)?;
         self.tables.list[index].refuse_undeclared(&change.schema)?;
         let place = self.encoder(index, &change.schema);
@@ -182,10 +186,13 @@ impl Session {
             .ok_or_else(|| Error::fatal(format!("a change of table {} has no row", change.schema.table)))?;
         let key = frame.append(|out| encoder.key(row, out)).map_err(unwritable)?;
         let value = frame.append(|out| encoder.value(change, now_ms, out)).map_err(unwritable)?;
-        let size = key.len() + value.len();
-        if size > self.config.max_record_bytes {
-            return Err(too_large(&change.schema, size, self.config.max_record_bytes));
+        let (bytes, limit) = (key.len() + value.len(), self.config.max_record_bytes);
+        if bytes > limit {
+            let oversize = Oversize { bytes, limit, of: LimitOf::Settings };
+            return Err(Failure::TooLarge(TooLarge::Encoded(Box::new(table.state.clone()), oversize)));
         }
+        table.touch();
+        table.largest = table.largest.max(bytes);
         let partition = partition::of_key(&frame.bytes[key.clone()], table.sequences.len());
         let identity = self.identity.as_ref().ok_or_else(|| Error::fatal("a batch without an identity"))?;
         let mut stamp = Stamp {
@@ -195,7 +202,6 @@ impl Session {
             commit_lsn: change.commit_lsn,
             ordinal: change.ordinal,
         };
-        table.touched = true;
         let tombstone = (change.op == Op::Delete).then_some(None);
         for value in std::iter::once(Some(value)).chain(tombstone) {
             table.sequences[partition] += 1;
@@ -219,7 +225,7 @@ impl Session {
         let table = &mut self.tables.list[index];
         table.refuse_undeclared(schema)?;
         let identity = self.identity.as_ref().ok_or_else(|| Error::fatal("a batch without an identity"))?;
-        table.touched = true;
+        table.touch();
         for (partition, sequence) in (0..).zip(&mut table.sequences) {
             *sequence += 1;
             let stamp = Stamp {
@@ -251,6 +257,7 @@ impl Session {
                 progress: progress.clone(),
                 origin: *origin,
                 repairs: repairs.clone(),
+                oversize: table.oversize.filter(|_| matches!(progress, SnapshotProgress::Stopped(_))),
             };
             let key = table_key(name).map_err(unprintable)?;
             self.frame.note(&self.own.positions, key.as_bytes(), &json(&record)?);
@@ -283,8 +290,23 @@ impl Tables {
             sequences: Vec::new(),
             checked: false,
             touched: false,
+            largest: 0,
+            oversize: None,
             encoders: Vec::new(),
         });
+    }
+
+    /// The table of a topic.
+    pub(super) fn of_topic(&self, topic: &str) -> Option<&Table> {
+        self.list.iter().find(|table| *table.topic == *topic)
+    }
+
+    /// Keeps for which record a table is stopped.
+    pub(super) fn set_oversize(&mut self, schema: &Arc<TableSchema>, prefix: &str, oversize: Oversize) {
+        self.add(schema, prefix);
+        if let Some(index) = self.index.get(&schema.table) {
+            self.list[*index].oversize = Some(oversize);
+        }
     }
 
     fn find(&mut self, schema: &Arc<TableSchema>) -> Result<usize> {
@@ -318,6 +340,13 @@ impl Tables {
 }
 
 impl Table {
+    /// The present batch changes what the positions topic says of it.
+    fn touch(&mut self) {
+        if !self.touched {
+            (self.touched, self.largest) = (true, 0);
+        }
+    }
+
     /// No reader could read a record whose schema is not published.
     fn refuse_undeclared(&self, schema: &TableSchema) -> Result<()> {
         if schema.version <= self.published {
@@ -390,14 +419,4 @@ fn unprintable(cause: serde_json::Error) -> Error {
 
 fn unwritable(cause: tidemart_change::envelope::EnvelopeError) -> Error {
     Error::fatal("cannot write a change").because(cause)
-}
-
-fn too_large(schema: &TableSchema, size: usize, limit: usize) -> Error {
-    let columns: Vec<_> = schema.key_columns().map(|column| column.name.as_str()).collect();
-    Error::fatal(format!(
-        "a row of table {} (key: {}) makes a record of {size} bytes, kafka.max_record_bytes is {limit}: raise it, \
-         and max.message.bytes of the table's topic",
-        schema.table,
-        columns.join(", ")
-    ))
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const BROKERS: &str = "org.apache.kafka.tools.BrokerApiVersionsCommand";
 const ADVICE: &str = "install Java";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -42,6 +43,13 @@ impl KafkaServer {
     pub async fn create_topic(&self, topic: &str, partitions: u32) {
         let partitions = partitions.to_string();
         or_fail(self.tool(TOPICS, &["--create", "--topic", topic, "--partitions", &partitions]).await);
+    }
+
+    /// Changes a setting of a topic, as an administrator would: `name=value`.
+    pub async fn alter_topic(&self, topic: &str, setting: &str) {
+        let arguments =
+            ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", setting];
+        or_fail(self.tool(CONFIGS, &arguments).await);
     }
 
     /// A topic from its beginning, as `kafka-console-consumer` prints it with isolation level `read_committed`: a record a

@@ -26,7 +26,9 @@ impl Decoder {
         let stopped = matches!(self.tables[index].state.progress, SnapshotProgress::Stopped(_));
         match request.want {
             Want::Resync => self.resync(index, ASKED),
-            _ if stopped => {
+            // Its changes were dropped meanwhile: rows that are gone would stay in the replica.
+            Want::Refresh if stopped => self.resync(index, "somebody asked for it, and it was stopped"),
+            Want::Repair(_) if stopped => {
                 warn!(table = %request.table, "the table is stopped: only a resync starts it again");
             }
             // It is about to be read wholly.
