@@ -15,7 +15,7 @@ pub mod stamp;
 pub use batch::{ApplyBatch, CaptureBatch, Change, Item, Op, PartitionBatch, Payload, Record};
 pub use position::{
     CaptureState, Checkpoint, Epoch, Identity, Lsn, Origin, SnapshotProgress, TableState, TopicPartition,
-    WalPosition,
+    WalPosition, next_generation,
 };
 pub use request::Request;
 pub use row::{Row, RowBuilder, Value};

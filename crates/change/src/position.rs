@@ -1,7 +1,13 @@
 //! Positions: where a hop stands. The truth about each lives at its destination, written in the same transaction as
 //! the data; see `docs/ARCHITECTURE.md`.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    str::FromStr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +67,16 @@ pub struct Epoch {
     /// Grows with each new snapshot of everything by the same capture, also from another cluster or timeline: this
     /// alone orders epochs. 1 at first.
     pub generation: u32,
+}
+
+/// The generation with which everything begins anew at this time; 0 is known where nothing is.
+///
+/// Seconds since 1970, and more than the one that is known: consumers may have met one since that a Kafka without its
+/// tail, or without its topics, knows nothing of any more, and numbers of one generation must never begin again.
+#[must_use]
+pub fn next_generation(known: u32, now: SystemTime) -> u32 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX).max(known.saturating_add(1))
 }
 
 impl fmt::Display for Epoch {
@@ -226,6 +242,16 @@ mod tests {
         for text in ["", "1", "/", "1/", "g/1", "1/123456789", "1/1/1"] {
             assert!(text.parse::<Lsn>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_generation_is_newer_than_any_before() {
+        let at = |seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        assert_eq!([next_generation(0, at(1_000)), next_generation(1_000, at(1_000))], [1_000, 1_001]);
+        assert_eq!(next_generation(7, UNIX_EPOCH - std::time::Duration::from_secs(1)), 8);
+        // Of two that follow the same one, since it was put back, the later one is newer.
+        assert!(next_generation(1_000, at(2_000)) < next_generation(1_000, at(2_001)));
+        assert_eq!(next_generation(u32::MAX, at(5)), u32::MAX);
     }
 
     #[test]

@@ -15,7 +15,7 @@ async fn tables(conn: &mut Conn) -> Vec<String> {
 }
 
 /// A copy of all tables as of one moment, as a dump with locked tables takes it.
-async fn copy(conn: &mut Conn, saved: &str) -> Vec<String> {
+pub async fn copy(conn: &mut Conn, saved: &str) -> Vec<String> {
     query(conn, &format!("CREATE DATABASE {saved}")).await;
     let tables = tables(conn).await;
     for table in &tables {
@@ -31,15 +31,16 @@ async fn copy(conn: &mut Conn, saved: &str) -> Vec<String> {
     tables
 }
 
-/// Puts the copy in the place of what is there, at once.
-async fn put_back(conn: &mut Conn, saved: &str, tables: &[String]) {
+/// Puts the copy in the place of what is there, at once, and says in which database the latter is now.
+pub async fn put_back(conn: &mut Conn, saved: &str, tables: &[String]) -> String {
     let database: String = conn.query_first("SELECT DATABASE()").await.unwrap().unwrap();
-    query(conn, &format!("CREATE DATABASE {database}_lost")).await;
-    let swap = |table: &String| {
-        format!("`{table}` TO {database}_lost.`{table}`, {saved}.`{table}` TO {database}.`{table}`")
-    };
+    let lost = format!("{saved}_lost");
+    query(conn, &format!("CREATE DATABASE {lost}")).await;
+    let swap =
+        |table: &String| format!("`{table}` TO {lost}.`{table}`, {saved}.`{table}` TO {database}.`{table}`");
     let swaps: Vec<_> = tables.iter().map(swap).collect();
     query(conn, &format!("RENAME TABLE {}", swaps.join(", "))).await;
+    lost
 }
 
 async fn applied(conn: &mut Conn, database: &str) -> u64 {

@@ -98,7 +98,8 @@ pub(crate) fn base(config: &Config) -> ClientConfig {
         .set("socket.nagle.disable", "true")
         .set("socket.timeout.ms", config.answer_timeout_ms.to_string())
         .set("reconnect.backoff.ms", "50")
-        .set("reconnect.backoff.max.ms", "2000")
+        // A broker that is back is noticed within it.
+        .set("reconnect.backoff.max.ms", "500")
         .set("topic.metadata.refresh.interval.ms", "60000")
         .set_log_level(RDKafkaLogLevel::Info);
     security::apply(config, &mut client);

@@ -88,6 +88,9 @@ pub const DEFAULT_PARTITIONS: i32 = 2;
 pub const DEFAULT_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// Four seconds: a commit may meet two dead connections, one after the other.
 pub const DEFAULT_ANSWER_TIMEOUT_MS: u64 = 4_000;
+/// Six seconds, the least that brokers take unless `group.min.session.timeout.ms` says otherwise: so long the partitions
+/// of a consumer that was killed stand still.
+pub const DEFAULT_SESSION_TIMEOUT_MS: u32 = 6_000;
 /// 64 MiB, well below the 100 MiB that a broker takes in one request.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 64 << 20;
 
@@ -124,7 +127,7 @@ impl Default for ConsumerConfig {
             batch_rows: 5_000,
             batch_bytes: 4 << 20,
             queue_bytes: 4 << 20,
-            session_timeout_ms: 10_000,
+            session_timeout_ms: DEFAULT_SESSION_TIMEOUT_MS,
             refresh_ms: 5_000,
         }
     }

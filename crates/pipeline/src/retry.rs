@@ -11,8 +11,8 @@ pub struct Backoff {
 impl Backoff {
     /// The first pause: short, since most faults are over at once (a deadlock, a rebalance).
     pub const FIRST: Duration = Duration::from_millis(50);
-    /// The longest pause: an outage that ends is noticed within it.
-    pub const LONGEST: Duration = Duration::from_secs(5);
+    /// The longest pause: an outage that ends is noticed within it, and what follows takes its time, too.
+    pub const LONGEST: Duration = Duration::from_secs(2);
 
     /// Starts at the first pause.
     #[must_use]

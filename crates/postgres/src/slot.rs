@@ -1,6 +1,6 @@
 //! The replication slot: made once, never made again silently, ended if another process still reads from it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tidemart_change::{Epoch, Identity, Lsn};
 use tidemart_pipeline::{Error, Result};
@@ -29,11 +29,14 @@ pub(crate) fn start_over(next: u32) -> String {
     )
 }
 
-/// The generation of a capture of which Kafka knows nothing: larger than any that was before, since consumers may
-/// still know one whose topics are gone. Seconds since 1970.
+/// The generation that follows this one.
+pub(crate) fn next_generation(known: u32) -> u32 {
+    tidemart_change::next_generation(known, SystemTime::now())
+}
+
+/// The generation of a capture of which Kafka knows nothing.
 pub(crate) fn first_generation() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX).max(1)
+    next_generation(0)
 }
 
 /// Why a slot cannot be one that standbys keep.
@@ -113,7 +116,7 @@ pub(crate) fn require_same(recorded: &Epoch, present: &Epoch) -> Result<()> {
     Err(Error::fatal(format!(
         "the position in Kafka is that of another cluster (system identifier {old}, now {new}): its changes cannot be \
          continued; {}",
-        start_over(recorded.generation.saturating_add(1))
+        start_over(next_generation(recorded.generation))
     )))
 }
 

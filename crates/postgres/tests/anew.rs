@@ -116,3 +116,29 @@ async fn a_destination_that_lost_everything() {
     let generation = |kept: &Kept| kept.lock().state.as_ref().unwrap().identity.epoch.generation;
     assert!(generation(&empty) > generation(&kept));
 }
+
+/// The generation that a capture names which cannot go on.
+async fn named(fixture: &Fixture, kept: &Kept) -> u32 {
+    let error = tidemart_pipeline::error::chain(&Capture::start(&fixture.config, kept).fails().await);
+    let (_, number) = error.split_once("--start-over ").expect("the way on");
+    number.trim().parse().unwrap()
+}
+
+/// A destination that is put back to before a new beginning knows nothing of it, but its readers do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_lost_a_new_beginning() {
+    let (fixture, kept, _) = stopped().await;
+    let older = kept.lock().state.clone();
+    fixture.drop_slot().await;
+    let first = named(&fixture, &kept).await;
+    let capture = Capture::start_over(&fixture.config, &kept, first);
+    kept.until_ended("t", 2).await;
+    fixture.caught_up(&kept).await;
+    capture.stop().await.unwrap();
+    let slot = &fixture.config.slot;
+    fixture.until(&format!("SELECT NOT active FROM pg_replication_slots WHERE slot_name = '{slot}'")).await;
+    kept.with(|inner| inner.state = older);
+    fixture.until(&format!("SELECT extract(epoch FROM clock_timestamp()) > {first} + 1")).await;
+    assert!(named(&fixture, &kept).await > first, "a generation that was begun before");
+    fixture.drop_slot().await;
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemart_change::{Lsn, Mark, Stamp};
 
-/// A row change of Postgres' log.
+/// A row change of Postgres' log, or a TRUNCATE.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     pub table: String,
@@ -35,7 +35,7 @@ pub struct Event {
 }
 
 /// What is wrong, each with where.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Findings {
     pub lost: Vec<String>,
     pub doubled: Vec<String>,
@@ -64,39 +64,58 @@ impl From<Mark> for Kind {
     }
 }
 
+/// What a loss has taken with it, besides what another epoch tells by itself: the table is silent behind this place, until
+/// it is emptied and read again.
+#[derive(Clone, Debug)]
+pub struct Silence {
+    pub table: String,
+    pub from: Lsn,
+}
+
+/// Where an event or a change stands in Postgres' log.
+type Place = (Lsn, u64);
+
 /// Judges the events, which stand in the order of their partitions, against the changes that were committed after
 /// `since`.
-pub fn check(since: Lsn, changes: &[Change], events: &[Event]) -> Findings {
+pub fn check(since: Lsn, changes: &[Change], events: &[Event], silences: &[Silence]) -> Findings {
     let mut findings = Findings::default();
     check_sequences(events, &mut findings);
     check_keys(events, &mut findings);
-    check_changes(since, changes, events, &mut findings);
+    check_changes(since, changes, events, silences, &mut findings);
     findings
 }
 
-/// In each partition they are 1, 2, 3, …
+/// In each epoch of each partition they are 1, 2, 3, …, and no epoch comes back.
 fn check_sequences(events: &[Event], findings: &mut Findings) {
-    let mut seen: BTreeMap<(&str, i32), BTreeSet<u64>> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, i32), BTreeMap<u32, BTreeSet<u64>>> = BTreeMap::new();
     for Event { table, partition, stamp, .. } in events {
-        let seen = seen.entry((table, *partition)).or_default();
+        let (epochs, generation) = (seen.entry((table, *partition)).or_default(), stamp.epoch.generation);
+        let place = format!("sequence {} of epoch {generation} of {table}/{partition}", stamp.sequence);
+        if epochs.last_key_value().is_some_and(|(newest, _)| *newest > generation) {
+            findings.misordered.push(format!("{place} after a newer epoch"));
+        }
+        let seen = epochs.entry(generation).or_default();
         let last = seen.last().copied().unwrap_or(0);
-        let place = format!("sequence {} of {table}/{partition}", stamp.sequence);
         if !seen.insert(stamp.sequence) {
             findings.doubled.push(place);
         } else if stamp.sequence < last {
             findings.misordered.push(format!("{place} after {last}"));
         }
     }
-    for ((table, partition), seen) in seen {
-        let last = seen.last().copied().unwrap_or(0);
-        let missing = (1..=last).filter(|sequence| !seen.contains(sequence));
-        findings.lost.extend(missing.map(|sequence| format!("sequence {sequence} of {table}/{partition}")));
+    for ((table, partition), epochs) in seen {
+        for (generation, seen) in epochs {
+            let last = seen.last().copied().unwrap_or(0);
+            let missing = (1..=last).filter(|sequence| !seen.contains(sequence));
+            let place =
+                |sequence| format!("sequence {sequence} of epoch {generation} of {table}/{partition}");
+            findings.lost.extend(missing.map(place));
+        }
     }
 }
 
 /// The events of a key stand in the order of their transactions, and within these of their messages.
 fn check_keys(events: &[Event], findings: &mut Findings) {
-    let mut last: BTreeMap<(&str, &[u8]), (Lsn, u64)> = BTreeMap::new();
+    let mut last: BTreeMap<(&str, &[u8]), Place> = BTreeMap::new();
     for event in events.iter().filter(|event| matches!(event.kind, Kind::Row(_) | Kind::Tombstone)) {
         let at = (event.stamp.commit_lsn, event.stamp.ordinal);
         let last = last.entry((&event.table, &event.key)).or_insert(at);
@@ -107,31 +126,85 @@ fn check_keys(events: &[Event], findings: &mut Findings) {
     }
 }
 
-/// Each change since the table's snapshot stands in the topic, and nothing else does, nor twice.
-fn check_changes(since: Lsn, changes: &[Change], events: &[Event], findings: &mut Findings) {
-    let mut published = BTreeSet::new();
-    let mut complete: BTreeMap<&str, Lsn> = BTreeMap::new();
-    for Event { table, stamp, kind, .. } in events {
+/// Each change stands in the topic unless its table was silent then, and nothing else does, nor twice.
+fn check_changes(
+    since: Lsn,
+    changes: &[Change],
+    events: &[Event],
+    silences: &[Silence],
+    findings: &mut Findings,
+) {
+    let (mut published, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    // Rows of a snapshot and its marks have no ordinal.
+    for Event { table, partition, stamp, kind, .. } in events.iter().filter(|event| event.stamp.ordinal > 0) {
         let change = Change { table: table.clone(), commit_lsn: stamp.commit_lsn, ordinal: stamp.ordinal };
-        if *kind == Kind::SnapshotEnd {
-            let end = complete.entry(table).or_insert(stamp.commit_lsn);
-            *end = stamp.commit_lsn.max(*end);
-        }
-        // Rows of a snapshot have no ordinal; marks stand in every partition.
-        let is_change = stamp.ordinal > 0 && matches!(kind, Kind::Row(_) | Kind::Tombstone);
-        if is_change && !published.insert((change.clone(), *kind)) {
+        // A mark stands in every partition.
+        let marked = (*kind == Kind::Truncate).then_some(*partition);
+        if !seen.insert((change.clone(), *kind, marked)) {
             findings.doubled.push(format!("{change:?} as {kind:?}"));
         }
+        published.insert(change);
     }
-    let published: BTreeSet<_> = published.into_iter().map(|(change, _)| change).collect();
     let committed: BTreeSet<_> = changes.iter().cloned().collect();
     let invented = published.iter().filter(|change| change.commit_lsn > since && !committed.contains(change));
     findings.doubled.extend(invented.map(|change| format!("{change:?} was never committed")));
-    for change in committed.difference(&published) {
-        if complete.get(change.table.as_str()).is_none_or(|end| change.commit_lsn > *end) {
-            findings.lost.push(format!("{change:?}"));
+    let spans = Spans::new(events, silences);
+    let missing = committed.difference(&published).filter(|change| !spans.excuse(change));
+    findings.lost.extend(missing.map(|change| format!("{change:?}")));
+}
+
+/// Where tables are silent: they are empty, or about to be emptied and read.
+struct Spans<'a>(BTreeMap<&'a str, Vec<(Place, Lsn)>>);
+
+impl<'a> Spans<'a> {
+    fn new(events: &'a [Event], silences: &[Silence]) -> Self {
+        let mut tables: BTreeMap<&str, Vec<(Lsn, Kind, u32)>> = BTreeMap::new();
+        let mut ends: BTreeMap<u32, Place> = BTreeMap::new();
+        for Event { table, stamp, kind, .. } in events {
+            let generation = stamp.epoch.generation;
+            if stamp.ordinal > 0 {
+                let end = ends.entry(generation).or_default();
+                *end = (stamp.commit_lsn, stamp.ordinal).max(*end);
+            } else if matches!(kind, Kind::Truncate | Kind::SnapshotBegin) {
+                tables.entry(table).or_default().push((stamp.commit_lsn, *kind, generation));
+            }
         }
+        let of_table = |(table, mut marks): (&'a str, Vec<(Lsn, Kind, u32)>)| {
+            marks.sort_unstable();
+            let named = silences.iter().filter(|silence| silence.table == table);
+            let mut spans: Vec<_> = named.filter_map(|silence| renewed(&marks, silence.from)).collect();
+            spans.extend(first(&marks));
+            let newest = marks.iter().map(|(.., generation)| *generation).max();
+            // What the epochs before have left out: behind the last that they have published of any table.
+            spans.extend(ends.iter().filter(|(generation, _)| Some(**generation) < newest).filter_map(
+                |(generation, end)| {
+                    let of_later = |(lsn, kind, of): &&(Lsn, Kind, u32)| {
+                        *kind == Kind::Truncate && of > generation && *lsn >= end.0
+                    };
+                    marks.iter().find(of_later).map(|(lsn, ..)| (*end, *lsn))
+                },
+            ));
+            (table, spans)
+        };
+        Self(tables.into_iter().map(of_table).collect())
     }
+
+    fn excuse(&self, change: &Change) -> bool {
+        let place = (change.commit_lsn, change.ordinal);
+        let spans = self.0.get(change.table.as_str());
+        spans.is_some_and(|spans| spans.iter().any(|(from, to)| place > *from && change.commit_lsn <= *to))
+    }
+}
+
+/// Until a table's first snapshot begins it has no events.
+fn first(marks: &[(Lsn, Kind, u32)]) -> Option<(Place, Lsn)> {
+    marks.iter().find(|(_, kind, _)| *kind == Kind::SnapshotBegin).map(|(lsn, ..)| (Place::default(), *lsn))
+}
+
+/// From a loss until the table is emptied.
+fn renewed(marks: &[(Lsn, Kind, u32)], from: Lsn) -> Option<(Place, Lsn)> {
+    let emptied = marks.iter().find(|(lsn, kind, _)| *kind == Kind::Truncate && *lsn > from);
+    emptied.map(|(to, ..)| ((from, u64::MAX), *to))
 }
 
 #[cfg(test)]
@@ -153,7 +226,7 @@ mod tests {
 
     /// A snapshot of two rows, then an insert, an update and a delete.
     fn history() -> (Vec<Change>, Vec<Event>) {
-        let changes = vec![change(90, 1), change(200, 1), change(200, 2), change(300, 1)];
+        let changes = vec![change(45, 1), change(200, 1), change(200, 2), change(300, 1)];
         let events = vec![
             event(1, 50, 0, "", Kind::SnapshotBegin),
             event(2, 100, 0, "a", Kind::Row('r')),
@@ -169,16 +242,38 @@ mod tests {
 
     /// What is found after something was done to the history: how many are lost, doubled, misordered.
     fn found(damage: impl FnOnce(&mut Vec<Change>, &mut Vec<Event>)) -> [usize; 3] {
+        found_with(&[], damage)
+    }
+
+    fn found_with(
+        silences: &[Silence],
+        damage: impl FnOnce(&mut Vec<Change>, &mut Vec<Event>),
+    ) -> [usize; 3] {
         let (mut changes, mut events) = history();
         damage(&mut changes, &mut events);
-        let findings = check(Lsn(60), &changes, &events);
+        let findings = check(Lsn(40), &changes, &events, silences);
         [findings.lost.len(), findings.doubled.len(), findings.misordered.len()]
+    }
+
+    /// The table is emptied at 400 and read again, in another epoch.
+    fn renew(events: &mut Vec<Event>, generation: u32) {
+        let mut renewed = [
+            event(1, 400, 0, "", Kind::Truncate),
+            event(2, 400, 0, "", Kind::SnapshotBegin),
+            event(3, 410, 0, "b", Kind::Row('r')),
+            event(4, 420, 0, "", Kind::SnapshotEnd),
+            event(5, 500, 1, "b", Kind::Row('u')),
+        ];
+        for event in &mut renewed {
+            event.stamp.epoch.generation = generation;
+            event.stamp.sequence += if generation == EPOCH.generation { 8 } else { 0 };
+        }
+        events.extend(renewed);
     }
 
     #[test]
     fn a_whole_history_has_no_findings() {
-        let (changes, events) = history();
-        assert!(check(Lsn(60), &changes, &events).is_empty());
+        assert_eq!(found(|_, _| ()), [0, 0, 0]);
     }
 
     #[test]
@@ -188,10 +283,57 @@ mod tests {
         // The last one of a partition by the log alone, one of the snapshot by its sequence alone.
         assert_eq!(found(|_, events| events.truncate(6)), [1, 0, 0]);
         assert_eq!(found(|_, events| drop(events.remove(1))), [1, 0, 0]);
-        // A change that was never taken leaves no hole in the sequences.
+        // A change that was never taken leaves no hole in the sequences; while a snapshot is read changes count, too.
         assert_eq!(found(|changes, _| changes.push(change(400, 1))), [1, 0, 0]);
-        // Where the snapshot has no end everything counts.
-        assert_eq!(found(|_, events| events[3].kind = Kind::SnapshotBegin), [1, 0, 0]);
+        assert_eq!(found(|changes, _| changes.push(change(105, 1))), [1, 0, 0]);
+    }
+
+    #[test]
+    fn between_two_epochs_a_table_is_silent_and_within_them_it_is_not() {
+        let lost = |places: &[u64], generation| {
+            found(|changes, events| {
+                renew(events, generation);
+                changes.extend([350, 500].iter().chain(places).map(|lsn| change(*lsn, 1)));
+            })
+        };
+        assert_eq!(lost(&[], 2), [0, 0, 0]);
+        // Before the last that the first epoch has published, and behind the beginning of the second one.
+        assert_eq!(lost(&[150, 450], 2), [2, 0, 0]);
+        // Within an epoch being read again excuses nothing.
+        assert_eq!(lost(&[], 1), [1, 0, 0]);
+        // An epoch that comes back.
+        let back = |_: &mut Vec<Change>, events: &mut Vec<Event>| {
+            renew(events, 2);
+            events.push(event(9, 600, 0, "", Kind::SnapshotBegin));
+        };
+        assert_eq!(found(|changes, events| (back(changes, events), changes.push(change(500, 1))).1)[2], 1);
+    }
+
+    #[test]
+    fn a_loss_silences_its_table_until_it_is_emptied() {
+        let lost = |from: Option<u64>, lsn| {
+            let silences: Vec<_> =
+                from.into_iter().map(|from| Silence { table: "t".to_owned(), from: Lsn(from) }).collect();
+            found_with(&silences, |changes, events| {
+                renew(events, 1);
+                changes.extend([change(lsn, 1), change(500, 1)]);
+            })[0]
+        };
+        assert_eq!([lost(None, 350), lost(Some(340), 350), lost(Some(350), 350)], [1, 0, 1]);
+        assert_eq!([lost(Some(340), 401), lost(Some(420), 450)], [1, 1]);
+    }
+
+    #[test]
+    fn a_truncate_is_a_change() {
+        let truncated = |marked: bool| {
+            found(|changes, events| {
+                changes.push(change(600, 1));
+                if marked {
+                    events.push(event(9, 600, 1, "", Kind::Truncate));
+                }
+            })
+        };
+        assert_eq!([truncated(true), truncated(false)], [[0, 0, 0], [1, 0, 0]]);
     }
 
     #[test]

@@ -5,9 +5,13 @@
 //! of its programs beside them.
 
 mod checker;
+mod fault;
+mod judge;
+mod losses;
 mod plan;
 mod rows;
 mod seed;
+mod tables;
 mod topics;
 mod verdict;
 mod yard;
@@ -24,16 +28,20 @@ use yard::Yard;
 /// Seeds where nothing else is asked for.
 const SEEDS: u64 = 20;
 
-/// The seeds that the environment names: `CAMPAIGN_SEED`, or as many as `CAMPAIGN_SEEDS` says.
+/// The seeds that the environment names: `CAMPAIGN_SEED`, or as many as `CAMPAIGN_SEEDS` says, or from one to another
+/// as in `71-200`.
 fn wanted() -> Vec<u64> {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} must be a number, not {text}")))
+    let named = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .unwrap_or_else(|_| panic!("{text} is no number of a seed, nor a range as in 71-200"))
     };
-    match number("CAMPAIGN_SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("CAMPAIGN_SEEDS").unwrap_or(SEEDS)).collect(),
+    if let Some(seed) = named("CAMPAIGN_SEED") {
+        return vec![number(&seed)];
     }
+    let seeds = named("CAMPAIGN_SEEDS").unwrap_or_else(|| SEEDS.to_string());
+    let (first, last) = seeds.split_once('-').unwrap_or(("1", &seeds));
+    (number(first)..=number(last)).collect()
 }
 
 fn folder() -> PathBuf {
@@ -48,13 +56,18 @@ async fn seeds() {
     for seed in wanted() {
         waves.entry(seed.saturating_sub(1) / WAVE).or_default().push(seed);
     }
-    let (mut yard, mut verdicts) = (Yard::open().await, Vec::new());
+    // A range goes on with what the verdict says of other seeds.
+    let earlier = Campaign::read(&folder()).filter(|_| !waves.contains_key(&0)).unwrap_or_default();
+    let mut verdicts: Vec<_> =
+        earlier.seeds.into_iter().filter(|seed| !wanted().contains(&seed.seed)).collect();
+    let elapsed = || earlier.elapsed_s + started.elapsed().as_secs_f64();
+    let mut yard = Yard::open().await;
     for (wave, seeds) in waves {
         verdicts.extend(run(&mut yard, plan::of_servers(wave), &seeds).await);
         // What there is so far can be read while the rest runs.
-        Campaign::new(verdicts.clone(), started.elapsed().as_secs_f64()).write(&folder()).unwrap();
+        Campaign::new(verdicts.clone(), elapsed()).write(&folder()).unwrap();
     }
-    let campaign = Campaign::new(verdicts, started.elapsed().as_secs_f64());
+    let campaign = Campaign::new(verdicts, elapsed());
     println!("{}", campaign.markdown());
     println!("verdict: {}", folder().join("verdict.json").display());
     let failed: Vec<_> = campaign.seeds.iter().filter(|seed| !seed.passed()).collect();
@@ -69,15 +82,17 @@ async fn run(yard: &mut Yard, of_servers: Option<Fault>, seeds: &[u64]) -> Vec<V
         running.push((*number, tokio::spawn(async move { Seed::run(plan, seat).await })));
     }
     let mut verdicts = Vec::new();
-    let mut met = Vec::new();
-    for (number, seed) in running {
-        match ended(number, seed).await {
-            Ok(seed) => met.push(seed),
-            Err(verdict) => verdicts.push(verdict),
+    let mut met = all(running, &mut verdicts).await;
+    match of_servers {
+        Some(Fault::Server(way)) => yard.kill_and_start(way).await,
+        Some(Fault::PutBack) => {
+            let saved = yard.save_kafka().await;
+            // Something of each seed is in the tail that is lost.
+            let passing = met.into_iter().map(|seed| (seed.number(), tokio::spawn(seed.pass())));
+            met = all(passing.collect(), &mut verdicts).await;
+            yard.put_back_kafka(saved).await;
         }
-    }
-    if let Some(Fault::Server(way)) = of_servers {
-        yard.kill_and_start(way).await;
+        _ => {}
     }
     let last = met.into_iter().map(|seed| (seed.number(), tokio::spawn(seed.finish(of_servers))));
     for (number, seed) in last.collect::<Vec<_>>() {
@@ -85,6 +100,18 @@ async fn run(yard: &mut Yard, of_servers: Option<Fault>, seeds: &[u64]) -> Vec<V
     }
     verdicts.sort_by_key(|verdict| verdict.seed);
     verdicts
+}
+
+/// Waits for all; those that broke leave a verdict.
+async fn all(running: Vec<(u64, JoinHandle<Seed>)>, verdicts: &mut Vec<Verdict>) -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (number, seed) in running {
+        match ended(number, seed).await {
+            Ok(seed) => seeds.push(seed),
+            Err(verdict) => verdicts.push(verdict),
+        }
+    }
+    seeds
 }
 
 /// A task that broke is a finding, too.

@@ -1,7 +1,7 @@
 //! What a seed stands for: the same workload and the same faults each time.
 //!
-//! Another fault is added in three places: here to [`Fault`] with its words and its draw, and in `seed.rs` to what
-//! brings it about. TRUNCATE, DDL, a MySQL restored to yesterday, a slot made anew and a Kafka without its tail belong here.
+//! Another fault is added in three places: here to [`Fault`] with its words and its draw, and in `fault.rs` to what
+//! brings it about.
 
 use std::{fmt, time::Duration};
 
@@ -15,6 +15,8 @@ pub const WAVE: u64 = 7;
 /// Every so many seeds have the shop with its marts beside the other tables.
 const SHOPS: u64 = 5;
 const FAULTS: std::ops::RangeInclusive<usize> = 2..=3;
+/// So many of them befall tables and what the servers hold, instead of programs and links.
+const OF_DATA: f64 = 0.35;
 
 /// One of the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +47,35 @@ pub enum Fault {
     Reset(Way),
     /// The connections are half open; this side is gone.
     Lose(Way, Side),
+    /// TRUNCATE while one partition of the table is held up.
+    Truncate,
+    /// A table changes its shape under writers.
+    Alter(Alter),
+    /// The whole replica goes back to an older copy; the consumer runs meanwhile, or does not.
+    Restore(bool),
+    /// The slot is dropped; and another one is made under its name, or not.
+    Slot(bool),
+    /// A table's topic is deleted.
+    Topic,
+    /// Records are deleted before a consumer has read them, as by a retention that is too short.
+    Retention,
     /// A server is killed and started again; all seeds of the wave meet it together.
     Server(Way),
+    /// Kafka is put back to an older copy; all seeds of the wave meet it together.
+    PutBack,
+}
+
+/// What a table's owner does to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alter {
+    Add,
+    Drop,
+    Rename,
+    Widen,
+    /// ADD COLUMN with a default: the rows change, and no event tells.
+    Default,
+    /// ALTER TYPE with USING: likewise.
+    Rewrite,
 }
 
 impl Fault {
@@ -62,8 +91,30 @@ impl Fault {
             Self::Reset(way) => format!("link to {way} reset"),
             Self::Lose(way, Side::Server) => format!("{way} gone silently"),
             Self::Lose(way, Side::Client) => format!("client of {way} gone silently"),
+            Self::Truncate => "TRUNCATE, a partition behind".to_owned(),
+            Self::Alter(alter) => alter.to_string(),
+            Self::Restore(true) => "MySQL put back, consumer running".to_owned(),
+            Self::Restore(false) => "MySQL put back, consumer stopped".to_owned(),
+            Self::Slot(false) => "slot dropped".to_owned(),
+            Self::Slot(true) => "slot dropped and made anew".to_owned(),
+            Self::Topic => "topic deleted".to_owned(),
+            Self::Retention => "records deleted unread".to_owned(),
             Self::Server(way) => format!("{way} killed"),
+            Self::PutBack => "Kafka put back".to_owned(),
         }
+    }
+}
+
+impl fmt::Display for Alter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "column added",
+            Self::Drop => "column dropped",
+            Self::Rename => "column renamed",
+            Self::Widen => "column widened",
+            Self::Default => "column added with a default",
+            Self::Rewrite => "rows rewritten by ALTER TYPE",
+        })
     }
 }
 
@@ -118,16 +169,35 @@ impl Plan {
 
 /// What happens to the servers of a wave, if anything.
 pub fn of_servers(wave: u64) -> Option<Fault> {
-    let mut random = SmallRng::seed_from_u64(wave ^ 0x5e_17e5);
-    match random.random_range(0..5) {
-        0 => Some(Fault::Server(Way::Postgres)),
-        1 => Some(Fault::Server(Way::Kafka)),
-        2 | 3 => Some(Fault::Server(Way::Target)),
+    match wave % 6 {
+        0 => Some(Fault::Server(Way::Kafka)),
+        1 => Some(Fault::Server(Way::Target)),
+        4 => Some(Fault::PutBack),
+        2 => Some(Fault::Server(Way::Target)),
+        3 => Some(Fault::Server(Way::Postgres)),
         _ => None,
     }
 }
 
 fn draw(random: &mut SmallRng, shop: bool) -> Fault {
+    if random.random_bool(OF_DATA) { of_data(random) } else { of_programs(random, shop) }
+}
+
+fn of_data(random: &mut SmallRng) -> Fault {
+    let alters = [Alter::Add, Alter::Drop, Alter::Rename, Alter::Widen, Alter::Default, Alter::Rewrite];
+    match random.random_range(0..13) {
+        0 => Fault::Truncate,
+        1 => Fault::Restore(true),
+        2 => Fault::Restore(false),
+        3 => Fault::Slot(false),
+        4 => Fault::Slot(true),
+        5 => Fault::Topic,
+        6 => Fault::Retention,
+        other => Fault::Alter(alters[other - 7]),
+    }
+}
+
+fn of_programs(random: &mut SmallRng, shop: bool) -> Fault {
     let program = match random.random_range(0..if shop { 5 } else { 4 }) {
         0 | 1 => Program::Capture,
         2 | 3 => Program::Consumer,
@@ -168,6 +238,7 @@ mod tests {
         let of_servers = (0..200 / WAVE).filter_map(of_servers);
         let kinds: BTreeSet<_> = of_seeds.chain(of_servers).map(|fault| fault.kind()).collect();
         // Three programs killed and stopped, two doubled; each of three links broken in six ways; each server killed.
-        assert_eq!(kinds.len(), 3 + 3 + 2 + 3 * 6 + 3, "{kinds:#?}");
+        // TRUNCATE, six changes of shape, MySQL put back in two ways, two of the slot, two of a topic, Kafka put back.
+        assert_eq!(kinds.len(), 3 + 3 + 2 + 3 * 6 + 3 + 1 + 6 + 2 + 2 + 2 + 1, "{kinds:#?}");
     }
 }

@@ -5,50 +5,76 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
 use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
-use serde_json::Value;
-use tidemart_local::testing::Link;
+use tidemart_local::testing::{Proxy, TestDatabase};
 use tokio::task::block_in_place;
 use tokio_postgres::Client;
 
 use super::{
-    checker::{self, Findings},
+    checker::{Event, Silence},
     folder,
     plan::{Fault, Plan, Program, Way},
-    rows,
     topics::{self, Oracle},
     verdict::{Met, Verdict},
     yard::Seat,
 };
 use crate::{
-    cycle::{Cycle, Role, wait_for, workload::Workload},
+    cycle::{Cycle, Role, connect, workload::Workload},
     faults::{load::Load, probes::Probes},
 };
 
 const SHOP: &str = "[marts]\nenabled = true\n[shop]\nsize = \"tiny\"\nrate = 20.0\n";
-const MARTS: [&str; 2] = ["user_sales", "product_sales"];
 /// Ten seconds, and what a machine takes longer on which many seeds run at once.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
+/// The same where tables are read again.
+pub(super) const RENEWED_WITHIN: Duration = Duration::from_secs(120);
 /// The snapshot, too, beside that of all others.
 const STARTS_WITHIN: Duration = Duration::from_secs(180);
-/// Two of a kind run together for so long before one is ended.
-const TOGETHER: Duration = Duration::from_secs(1);
 /// Between two comparisons while something is still on its way.
-const SETTLING: Duration = Duration::from_millis(500);
+pub(super) const SETTLING: Duration = Duration::from_millis(500);
+/// Between two looks at something.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+/// Partitions of which something is missing, and tables that are being read.
+const UNSETTLED: &str =
+    "SELECT COUNT(*) FROM tidemart_checkpoints WHERE held_reason IS NOT NULL OR NOT snapshot_done";
+
+/// Waits for a condition, which may wait itself, with a limit.
+macro_rules! until {
+    ($what:literal, $holds:expr) => {{
+        use super::seed::{LOOK, RENEWED_WITHIN};
+        let waiting = async {
+            while !$holds {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let waited = tokio::time::timeout(RENEWED_WITHIN, waiting).await;
+        waited.map_err(|_| format!("waited {RENEWED_WITHIN:?} for {}", $what))
+    }};
+}
+pub(super) use until;
 
 pub struct Seed {
-    plan: Plan,
+    pub(super) plan: Plan,
     seat: Seat,
-    cycle: Cycle,
+    pub(super) cycle: Cycle,
     captures: Vec<Role>,
     consumers: Vec<Role>,
     marts: Vec<Role>,
     shop: Option<Role>,
     loads: Vec<Load>,
     probes: Probes,
-    oracle: Oracle,
-    verdict: Verdict,
+    pub(super) oracle: Oracle,
+    pub(super) verdict: Verdict,
+    /// What a loss has taken with it.
+    pub(super) silences: Vec<Silence>,
+    /// Records that stood in topics before they were deleted.
+    pub(super) deleted: Vec<Event>,
+    /// Whether tables are being filled anew.
+    pub(super) renews: bool,
+    /// Databases that restored backups have left.
+    pub(super) left: Vec<String>,
+    /// Names that were made.
+    pub(super) made: u64,
 }
 
 impl Seed {
@@ -59,10 +85,29 @@ impl Seed {
             .await
             .expect("a first change in the replica");
         for fault in seed.plan.faults.clone() {
-            seed.bring_about(fault).await;
-            seed.recover(&fault.kind()).await;
+            seed.meet(fault).await;
         }
         seed
+    }
+
+    /// A fault and its end.
+    async fn meet(&mut self, fault: Fault) {
+        if self.verdict.error.is_some() {
+            return;
+        }
+        match self.bring_about(fault).await {
+            Ok(()) => self.recover(&fault.kind()).await,
+            Err(error) => self.verdict.error = Some(format!("{}: {error}", fault.kind())),
+        }
+    }
+
+    /// Has something committed that is in Kafka and the replica by then.
+    pub async fn pass(mut self) -> Self {
+        let passed = tokio::time::timeout(RENEWED_WITHIN, self.probes.pass(&self.cycle)).await;
+        if passed.is_err() {
+            self.verdict.error.get_or_insert_with(|| "nothing arrives".to_owned());
+        }
+        self
     }
 
     pub fn number(&self) -> u64 {
@@ -108,49 +153,15 @@ impl Seed {
             probes,
             oracle,
             verdict,
+            silences: Vec::new(),
+            deleted: Vec::new(),
+            renews: false,
+            left: Vec::new(),
+            made: 0,
         }
     }
 
-    /// Does what the fault says; returns when it is over.
-    async fn bring_about(&mut self, fault: Fault) {
-        match fault {
-            Fault::Kill(program) => {
-                self.roles(program).remove(0).kill();
-                let again = self.launch(program);
-                self.roles(program).push(again);
-            }
-            Fault::Pause(program, lasts) => {
-                self.roles(program)[0].signal(Signal::SIGSTOP);
-                tokio::time::sleep(lasts).await;
-                self.roles(program)[0].signal(Signal::SIGCONT);
-            }
-            Fault::Double(program) => self.double(program).await,
-            Fault::Link(way, link, lasts) => {
-                self.seat.proxy(way, self.plan.target).set(link);
-                tokio::time::sleep(lasts).await;
-                self.seat.proxy(way, self.plan.target).set(Link::Open);
-            }
-            Fault::Reset(way) => self.seat.proxy(way, self.plan.target).reset(),
-            Fault::Lose(way, side) => self.seat.proxy(way, self.plan.target).lose(side),
-            Fault::Server(_) => {}
-        }
-    }
-
-    /// Two consumers share the work until one is killed; of two captures the newer one shuts out the other.
-    async fn double(&mut self, program: Program) {
-        let second = self.launch(program);
-        self.roles(program).push(second);
-        tokio::time::sleep(TOGETHER).await;
-        if program == Program::Capture {
-            let roles = self.roles(program);
-            wait_for("one of two captures to end", || roles.iter_mut().any(|role| !role.is_running())).await;
-            roles.retain_mut(Role::is_running);
-        } else {
-            self.roles(program).remove(0).kill();
-        }
-    }
-
-    fn roles(&mut self, program: Program) -> &mut Vec<Role> {
+    pub(super) fn roles(&mut self, program: Program) -> &mut Vec<Role> {
         match program {
             Program::Capture => &mut self.captures,
             Program::Consumer => &mut self.consumers,
@@ -158,14 +169,51 @@ impl Seed {
         }
     }
 
-    fn launch(&self, program: Program) -> Role {
-        launch(&self.cycle, &self.seat, &self.plan, program)
+    /// Starts another one.
+    pub(super) fn relaunch(&mut self, program: Program) {
+        let role = launch(&self.cycle, &self.seat, &self.plan, program);
+        self.roles(program).push(role);
     }
 
-    /// Measures how long a change takes that is committed now.
+    /// Starts a capture by this command.
+    pub(super) fn start_capture(&mut self, command: &str) {
+        let capture = launch_capture(&self.cycle, &self.seat, &self.plan, command);
+        self.captures.push(capture);
+    }
+
+    pub(super) fn proxy(&self, way: Way) -> &Proxy {
+        self.seat.proxy(way, self.plan.target)
+    }
+
+    /// The topic of a table with a plain name.
+    pub(super) fn topic(&self, table: &str) -> String {
+        format!("{}.public.{table}", self.cycle.prefix)
+    }
+
+    /// The superuser's way to the source.
+    pub(super) fn source_admin(&self) -> TestDatabase {
+        self.seat.postgres.admin(&self.cycle.source.database)
+    }
+
+    pub(super) async fn source(&self) -> Result<Client, String> {
+        connect(&self.cycle.source).await.map_err(|error| error.to_string())
+    }
+
+    pub(super) async fn replica(&self) -> Result<mysql_async::Conn, String> {
+        self.cycle.try_mysql().await.map_err(|error| error.to_string())
+    }
+
+    /// Measures how long a change takes that is committed now; where tables are filled anew, how long that takes.
     async fn recover(&mut self, fault: &str) {
-        let started = Instant::now();
-        let passed = tokio::time::timeout(RECOVERS_WITHIN, self.probes.pass(&self.cycle)).await;
+        let (started, renews) = (Instant::now(), std::mem::take(&mut self.renews));
+        let limit = if renews { RENEWED_WITHIN } else { RECOVERS_WITHIN };
+        let passed = tokio::time::timeout(limit, async {
+            self.probes.pass(&self.cycle).await;
+            while renews && self.cycle.replica_value(UNSETTLED).await != Some(0) {
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        let passed = passed.await;
         let recovered_s = passed.ok().map(|()| started.elapsed().as_secs_f64());
         self.verdict.faults.push(Met { fault: fault.to_owned(), recovered_s });
     }
@@ -173,7 +221,7 @@ impl Seed {
     /// Meets what happened to the servers, comes to rest and is judged.
     pub async fn finish(mut self, of_servers: Option<Fault>) -> Verdict {
         if let Some(fault) = of_servers {
-            self.recover(&fault.kind()).await;
+            self.meet(fault).await;
         }
         for load in std::mem::take(&mut self.loads) {
             load.stop().await;
@@ -184,7 +232,7 @@ impl Seed {
         self.recover("end").await;
         self.verdict.faults.retain(|met| met.fault != "end" || met.recovered_s.is_none());
         if let Err(error) = self.judge().await {
-            self.verdict.error = Some(error);
+            self.verdict.error.get_or_insert(error);
         }
         if !self.verdict.passed() {
             self.keep_logs();
@@ -192,62 +240,6 @@ impl Seed {
         let verdict = self.verdict.clone();
         self.clean_up().await;
         verdict
-    }
-
-    async fn judge(&mut self) -> Result<(), String> {
-        let client = self.cycle.postgres().await;
-        let mut findings = self.judge_rows(&client).await?;
-        self.judge_by_verify()?;
-        let changes = self.oracle.changes(&client).await.map_err(|error| error.to_string())?;
-        let (bootstrap, prefix) = (self.cycle.kafka.bootstrap.clone(), self.cycle.prefix.clone());
-        let events = block_in_place(|| topics::events(&bootstrap, &prefix));
-        let events = events.map_err(|error| error.to_string())?;
-        findings.absorb(checker::check(self.oracle.since, &changes, &events));
-        self.verdict.events = events.len();
-        self.verdict.findings = findings;
-        for program in [Program::Capture, Program::Consumer, Program::Marts] {
-            for role in std::mem::take(self.roles(program)) {
-                let log = role.text();
-                let status = role.stop().await;
-                if !status.success() {
-                    return Err(format!("{program} ended with {status}: {}", last_line(&log)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Compares until both sides are equal, or for as long as a recovery may take.
-    async fn judge_rows(&mut self, client: &Client) -> Result<Findings, String> {
-        let started = Instant::now();
-        loop {
-            let mut replica = self.cycle.mysql().await;
-            let (compared, findings) = rows::compare(client, &mut replica).await?;
-            self.verdict.rows = compared;
-            if findings.is_empty() || started.elapsed() > RECOVERS_WITHIN {
-                return Ok(findings);
-            }
-            tokio::time::sleep(SETTLING).await;
-        }
-    }
-
-    fn judge_by_verify(&mut self) -> Result<(), String> {
-        if self.plan.shop {
-            for mart in MARTS {
-                let refreshed = block_in_place(|| self.cycle.run(&["marts", "refresh", mart]));
-                if !refreshed.status.success() {
-                    return Err(format!("marts refresh {mart}: {}", text(&refreshed)));
-                }
-            }
-        }
-        let output = block_in_place(|| self.cycle.run(&["verify", "--json"]));
-        let verdict: Value = serde_json::from_slice(&output.stdout).map_err(|_| text(&output))?;
-        let marts = verdict["marts"].as_array();
-        if self.plan.shop {
-            let all = marts.is_some_and(|marts| marts.len() == MARTS.len() && marts.iter().all(is_equal));
-            self.verdict.marts_equal = Some(all);
-        }
-        if verdict["equal"] == true { Ok(()) } else { Err(format!("tidemart verify: {verdict}")) }
     }
 
     /// Copies the logs of the programs to the verdict's folder.
@@ -262,7 +254,7 @@ impl Seed {
 
     /// Leaves the servers as they were: slots hold back WAL, topics cost the broker memory.
     async fn clean_up(self) {
-        let Self { plan, seat, cycle, captures, consumers, marts, .. } = self;
+        let Self { plan, seat, cycle, captures, consumers, marts, left, .. } = self;
         drop((captures, consumers, marts));
         let admin = crate::cycle::connect(&seat.postgres.admin("postgres")).await.unwrap();
         let database = &cycle.source.database;
@@ -279,8 +271,10 @@ impl Seed {
         }
         admin.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
         let mut replica = cycle.mysql().await;
-        let drop_replica = format!("DROP DATABASE {}", cycle.target.database);
-        mysql_async::prelude::Queryable::query_drop(&mut replica, drop_replica).await.unwrap();
+        for database in left.iter().chain([&cycle.target.database]) {
+            let drop_replica = format!("DROP DATABASE {database}");
+            mysql_async::prelude::Queryable::query_drop(&mut replica, drop_replica).await.unwrap();
+        }
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &cycle.kafka.bootstrap);
         let kafka: AdminClient<DefaultClientContext> = client.create().unwrap();
@@ -296,12 +290,19 @@ fn launch(cycle: &Cycle, seat: &Seat, plan: &Plan, program: Program) -> Role {
     let kafka = ("TIDEMART_KAFKA_BOOTSTRAP", format!("127.0.0.1:{}", port(Way::Kafka)));
     let mysql = ("TIDEMART_MYSQL_PORT", port(Way::Target));
     match program {
-        Program::Capture => {
-            cycle.start_with("capture", &[kafka, ("TIDEMART_POSTGRES_PORT", port(Way::Postgres))])
-        }
+        Program::Capture => launch_capture(cycle, seat, plan, "capture"),
         Program::Consumer => cycle.start_with("consumer", &[kafka, mysql]),
         Program::Marts => cycle.start_with("marts watch", &[mysql]),
     }
+}
+
+fn launch_capture(cycle: &Cycle, seat: &Seat, plan: &Plan, command: &str) -> Role {
+    let port = |way| seat.proxy(way, plan.target).port().to_string();
+    let variables = [
+        ("TIDEMART_KAFKA_BOOTSTRAP", format!("127.0.0.1:{}", port(Way::Kafka))),
+        ("TIDEMART_POSTGRES_PORT", port(Way::Postgres)),
+    ];
+    cycle.start_with(command, &variables)
 }
 
 /// A slot of our own as soon as the capture has made its publication.
@@ -315,16 +316,6 @@ async fn oracle(cycle: &Cycle) -> Oracle {
     Oracle::new(&client, &format!("{}_oracle", cycle.slot())).await.unwrap()
 }
 
-/// Whether every group of a mart was judged, and found right.
-fn is_equal(mart: &Value) -> bool {
-    let right = mart["different"].as_array().is_some_and(Vec::is_empty);
-    right && mart["compared"].as_u64() > Some(0) && mart["moving"] == 0 && mart["waiting"].is_null()
-}
-
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn last_line(log: &str) -> &str {
-    log.lines().last().unwrap_or_default()
 }

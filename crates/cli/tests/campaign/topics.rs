@@ -23,8 +23,22 @@ use super::checker::{Change, Event, Kind};
 const LIMIT: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(100);
 
+/// Of a table's topic.
+pub const PARTITIONS: usize = 2;
+
+/// A record and where it was.
+pub struct Read {
+    pub offset: i64,
+    pub event: Event,
+}
+
 /// Every record of the tables' topics under this prefix, in the order of their partitions. Blocks.
 pub fn events(bootstrap: &str, prefix: &str) -> Result<Vec<Event>, KafkaError> {
+    Ok(records(bootstrap, prefix, None)?.into_iter().map(|read| read.event).collect())
+}
+
+/// Of all topics, or one of them. Blocks.
+pub fn records(bootstrap: &str, prefix: &str, only: Option<&str>) -> Result<Vec<Read>, KafkaError> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", format!("{prefix}-campaign"))
@@ -33,28 +47,31 @@ pub fn events(bootstrap: &str, prefix: &str) -> Result<Vec<Event>, KafkaError> {
         .set("enable.partition.eof", "true")
         .create()?;
     let mut wanted = TopicPartitionList::new();
-    for topic in topics(&consumer, prefix)? {
+    let topics = topics(&consumer, prefix)?;
+    for topic in topics.into_iter().filter(|topic| only.is_none_or(|only| topic.0 == only)) {
         for partition in 0..topic.1 {
             wanted.add_partition_offset(&topic.0, partition, Offset::Beginning)?;
         }
     }
     consumer.assign(&wanted)?;
-    let (mut left, started, mut events) = (wanted.count(), Instant::now(), Vec::new());
+    let (mut left, started, mut records) = (wanted.count(), Instant::now(), Vec::new());
     let mut tables = BTreeMap::new();
     while left > 0 {
         assert!(started.elapsed() < LIMIT, "the topics' end does not come");
         match consumer.poll(STEP) {
-            Some(Ok(message)) => events.push(event(&message, &mut tables)),
+            Some(Ok(message)) => {
+                records.push(Read { offset: message.offset(), event: event(&message, &mut tables) });
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
             Some(Err(error)) => return Err(error),
             None => {}
         }
     }
     // A mark does not tell its table; the other records of its topic do.
-    for event in &mut events {
+    for Read { event, .. } in &mut records {
         event.table = tables.get(&event.table).cloned().unwrap_or_default();
     }
-    Ok(events)
+    Ok(records)
 }
 
 /// Names of all topics under a prefix. Blocks.
@@ -132,6 +149,12 @@ impl Oracle {
                 b'I' | b'U' | b'D' => {
                     ordinal += 1;
                     changes.push(Change { table: tables[&message[1..5]].clone(), commit_lsn, ordinal });
+                }
+                // How many tables, options, which tables.
+                b'T' => {
+                    ordinal += 1;
+                    let of = |id: &[u8]| Change { table: tables[id].clone(), commit_lsn, ordinal };
+                    changes.extend(message[6..].chunks(4).map(of));
                 }
                 _ => {}
             }

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::checker::Findings;
 
 /// A fault, and how long after its end a change was in the replica again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Met {
     pub fault: String,
     /// `None`: not within the limit.
@@ -15,7 +15,7 @@ pub struct Met {
 }
 
 /// Of one seed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Verdict {
     pub seed: u64,
     pub target: String,
@@ -34,7 +34,7 @@ pub struct Verdict {
 }
 
 /// Of all seeds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Campaign {
     pub passed: bool,
     pub elapsed_s: f64,
@@ -68,6 +68,11 @@ impl Campaign {
     pub fn new(seeds: Vec<Verdict>, elapsed_s: f64) -> Self {
         let passed = !seeds.is_empty() && seeds.iter().all(Verdict::passed);
         Self { passed, elapsed_s, seeds }
+    }
+
+    /// What an earlier one has left in this folder.
+    pub fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_str(&fs::read_to_string(folder.join("verdict.json")).ok()?).ok()
     }
 
     /// Writes `verdict.json` and `verdict.md`.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidemart_local::testing::{self, KafkaServer, MySqlServer, PostgresServer, Private, Proxy};
+use tidemart_local::testing::{self, KafkaServer, MySqlServer, PostgresServer, Private, Proxy, SavedData};
 
 use super::plan::{WAVE, Way};
 use crate::cycle::Target;
@@ -66,6 +66,15 @@ impl Yard {
             kafka: self.kafka.clone(),
             proxies: Arc::clone(&self.proxies[number]),
         }
+    }
+
+    /// Kafka as it is now.
+    pub async fn save_kafka(&mut self) -> SavedData {
+        self.kafka.save().await
+    }
+
+    pub async fn put_back_kafka(&mut self, saved: SavedData) {
+        self.kafka.put_back(saved).await;
     }
 
     /// Kills a server, both of them where there are two of the kind, and starts it again.

@@ -396,7 +396,7 @@ impl Table {
 
 /// The way on where topics cannot be continued.
 fn anew(known: &Identity) -> String {
-    let next = known.epoch.generation.saturating_add(1);
+    let next = tidemart_change::next_generation(known.epoch.generation, std::time::SystemTime::now());
     format!(
         "to begin anew, with emptied replicas and a new snapshot of every table, run: tidemart capture --start-over {next}"
     )

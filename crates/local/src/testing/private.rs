@@ -1,5 +1,6 @@
 use std::fmt;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use super::{
@@ -99,7 +100,32 @@ fn launcher<K: Kind>(kind: K, folder: DataFolder) -> Launch {
     })
 }
 
+/// A server's data as they were at some moment, to be put back once.
+#[derive(Debug)]
+pub struct SavedData(PathBuf);
+
 impl<S> Private<S> {
+    /// A copy of its data as they are now. The server is stopped for a moment.
+    pub async fn save(&mut self) -> SavedData {
+        self.stop().await;
+        let copy = or_fail(temporary::private_copy(&self.data()));
+        self.start_again().await;
+        SavedData(copy)
+    }
+
+    /// Puts a copy in the place of its data, as somebody does who restores a backup. The server is stopped for a moment.
+    pub async fn put_back(&mut self, saved: SavedData) {
+        self.stop().await;
+        let data = self.data();
+        or_fail(std::fs::remove_dir_all(&data).map_err(at("remove", &data)));
+        or_fail(std::fs::rename(&saved.0, &data).map_err(at("rename", &saved.0)));
+        self.start_again().await;
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join(self.server.name())
+    }
+
     /// Kills all its processes at once, as a crash of the machine would.
     pub async fn kill(&mut self) {
         or_fail(self.server.kill().await);

@@ -91,7 +91,7 @@ impl Opening {
             return Err(Error::fatal(format!(
                 "the publication {} is gone: changes since then cannot be read from the log any more; {}",
                 config.publication,
-                slot::start_over(identity.epoch.generation.saturating_add(1))
+                slot::start_over(slot::next_generation(identity.epoch.generation))
             )));
         }
         let plan = match generation {
@@ -179,7 +179,7 @@ async fn check_slot(
     let slot = slot::find(client, &config.slot).await?;
     match stage {
         Stage::Resume(position) => {
-            let (confirmed, next) = (position.confirmed_lsn, generation.saturating_add(1));
+            let (confirmed, next) = (position.confirmed_lsn, slot::next_generation(generation));
             slot::require_continuous(slot.as_ref(), &config.slot, &config.database, confirmed, next)
         }
         Stage::Declare if !anew => slot::require_absent(slot.as_ref(), &config.slot),

@@ -34,7 +34,7 @@ pub(super) async fn require_continuous(
             return Ok(());
         }
     };
-    Err(Error::fatal(format!("{what}; {}", slot::start_over(epoch.generation.saturating_add(1)))))
+    Err(Error::fatal(format!("{what}; {}", slot::start_over(slot::next_generation(epoch.generation)))))
 }
 
 /// The first timeline follows none.

@@ -162,7 +162,7 @@ impl Decoder {
 
     /// The remedy for a log that cannot be continued.
     pub(crate) fn start_over(&self) -> String {
-        slot::start_over(self.identity.epoch.generation.saturating_add(1))
+        slot::start_over(slot::next_generation(self.identity.epoch.generation))
     }
 
     /// Has the session end.
