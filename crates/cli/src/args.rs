@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tidemart_change::TableName;
 
 use crate::{commands, telemetry::Telemetry};
 
@@ -62,6 +63,8 @@ pub enum Command {
     Verify(commands::verify::Args),
     /// Empty tables in MySQL and fill them anew
     Resync(commands::resync::Args),
+    /// List, show, retry and skip changes that MySQL did not take
+    DeadLetters(commands::dead_letters::Args),
     /// Say how fast everything moves and how far behind it is
     Status(commands::status::Args),
     /// Look for everything that would bite later, with what to do
@@ -70,9 +73,30 @@ pub enum Command {
     Migrate(commands::migrate::Args),
 }
 
+/// A table as people write it: `schema.name`, or `name` for one in public.
+///
+/// # Errors
+/// What is not one.
+pub fn table(text: &str) -> Result<TableName, String> {
+    let (schema, name) = text.split_once('.').unwrap_or(("public", text));
+    if schema.is_empty() || name.is_empty() {
+        return Err("not a table such as public.orders".to_owned());
+    }
+    Ok(TableName::new(schema, name))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn a_table_without_a_schema_is_in_public() {
+        assert_eq!(table("orders"), Ok(TableName::new("public", "orders")));
+        assert_eq!(table("Shop.a.b"), Ok(TableName::new("Shop", "a.b")));
+        assert!(table("public.").is_err() && table("").is_err());
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

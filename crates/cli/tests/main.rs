@@ -17,6 +17,8 @@ mod cycle;
 #[cfg(test)]
 mod ddl;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod debezium;
 #[cfg(test)]
 mod doctor;

@@ -9,6 +9,7 @@ use crate::{
     checkpoints,
     config::Config,
     connection::{self, Server},
+    dead_letters,
     dialect::quote_string,
     fault, preflight,
 };
@@ -124,7 +125,7 @@ async fn settings(conn: &mut Conn, server: &Server, findings: &mut Findings) -> 
 /// Replicas that got what would make an upsert touch other rows, and partitions that wait for a person.
 async fn replicas(conn: &mut Conn, findings: &mut Findings) -> Result<()> {
     if !preflight::is_migrated(conn).await? {
-        findings.ok("replicas", "none yet; the consumer will make them");
+        findings.ok("replicas", "not looked at: none yet, or of an older version; the consumer, or tidemart migrate, sees to our own tables");
         return Ok(());
     }
     let query = "SELECT replica FROM tidemart_tables WHERE made ORDER BY replica";
@@ -144,6 +145,11 @@ async fn replicas(conn: &mut Conn, findings: &mut Findings) -> Result<()> {
         if let Some((reason, _)) = row.held {
             findings.fail(format!("partition {}", row.partition), format!("held: {reason}"), "");
         }
+    }
+    for count in dead_letters::count(conn).await? {
+        let (table, letters) = (&count.table, count.letters);
+        let remedy = format!("see why: tidemart dead-letters list --table {table}; then retry or skip them");
+        findings.warn(format!("table {table}"), format!("{letters} dead letters"), remedy);
     }
     Ok(())
 }

@@ -93,7 +93,7 @@ async fn ensure_database(conn: &mut Conn, server: &Server, config: &Config) -> R
 
 /// Whether our own tables are there.
 pub(crate) async fn is_migrated(conn: &mut Conn) -> Result<bool> {
-    Ok(meta::recorded(conn).await?.is_some())
+    Ok(meta::recorded(conn).await? >= Some(meta::META_VERSION))
 }
 
 /// Does with a table of its own what later is done with the replicas.

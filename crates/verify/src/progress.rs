@@ -300,6 +300,7 @@ mod tests {
             source_lsn: None,
             applied_at_us: None,
             held: reason.map(|reason| (reason.to_owned(), 0)),
+            parked_version: 0,
         }
     }
 

@@ -1,13 +1,16 @@
 //! The MySQL side: one session, made anew where it has been idle for long or was lost.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tidemart_change::{Row, TableSchema};
+use tidemart_change::{Row, TableName, TableSchema};
 use tidemart_mysql::{
-    Config, Conn, Dialect, TableReader, connect, open,
+    Config, Conn, Dialect, TableReader, connect,
+    dead_letters::parked_keys,
+    open,
     read::{Key, Range},
 };
 use tidemart_pipeline::Result;
@@ -65,6 +68,13 @@ impl ReplicaSession {
         let mut conn = self.take().await?;
         let rows = reader.keys(&mut conn, keys).await;
         self.give_back(conn, rows)
+    }
+
+    /// Keys of a table that have dead letters.
+    pub(crate) async fn parked(&mut self, table: &TableName) -> Result<BTreeSet<Key>> {
+        let mut conn = self.take().await?;
+        let keys = parked_keys(&mut conn, table).await;
+        self.give_back(conn, keys)
     }
 
     /// Why the table's replica cannot be read, if it cannot although the server answers.

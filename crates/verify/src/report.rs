@@ -26,6 +26,8 @@ pub enum Verdict {
     Equal,
     /// No difference was found, but some keys never rested.
     Undecided,
+    /// The only differences are of keys with dead letters, which wait for a person.
+    Parked,
     /// A row differs, or a table could not be compared.
     Different,
 }
@@ -45,6 +47,8 @@ pub struct TableReport {
     pub different: Vec<Difference>,
     /// Keys, as JSON, that never rested within the deadline.
     pub undecided: Vec<String>,
+    /// Keys, as JSON, that differ because changes of theirs are dead letters.
+    pub parked: Vec<String>,
     /// Why the table, or the rest of it, was not compared: it counts as different.
     pub reason: Option<String>,
 }
@@ -99,9 +103,9 @@ impl Report {
 impl TableReport {
     /// A table that cannot be compared.
     pub(crate) fn not_compared(table: TableName, reason: String) -> Self {
-        let (different, undecided) = (Vec::new(), Vec::new());
+        let (different, undecided, parked) = (Vec::new(), Vec::new(), Vec::new());
         let verdict = Verdict::Different;
-        Self { table, verdict, rows: 0, pages: 0, different, undecided, reason: Some(reason) }
+        Self { table, verdict, rows: 0, pages: 0, different, undecided, parked, reason: Some(reason) }
     }
 
     /// Puts the keys in order and draws the verdict.
@@ -110,10 +114,16 @@ impl TableReport {
         self.different.dedup();
         self.undecided.sort();
         self.undecided.dedup();
-        self.verdict = match (&self.reason, self.different.is_empty(), self.undecided.is_empty()) {
-            (None, true, true) => Verdict::Equal,
-            (None, true, false) => Verdict::Undecided,
-            _ => Verdict::Different,
+        self.parked.sort();
+        self.parked.dedup();
+        self.verdict = if self.reason.is_some() || !self.different.is_empty() {
+            Verdict::Different
+        } else if !self.parked.is_empty() {
+            Verdict::Parked
+        } else if !self.undecided.is_empty() {
+            Verdict::Undecided
+        } else {
+            Verdict::Equal
         };
         self
     }
@@ -124,6 +134,7 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Self::Equal => "equal",
             Self::Undecided => "undecided",
+            Self::Parked => "parked",
             Self::Different => "different",
         })
     }
@@ -151,6 +162,9 @@ impl fmt::Display for TableReport {
         for key in &self.undecided {
             write!(f, "\n    {key} undecided: it did not rest")?;
         }
+        for key in &self.parked {
+            write!(f, "\n    {key} parked: see tidemart dead-letters list")?;
+        }
         Ok(())
     }
 }
@@ -167,11 +181,13 @@ impl fmt::Display for Report {
         let sum = |count: fn(&TableReport) -> usize| self.tables.iter().map(count).sum::<usize>();
         let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
         let (different, undecided) = (sum(|table| table.different.len()), sum(|table| table.undecided.len()));
+        let parked = sum(|table| table.parked.len());
         let not_compared = sum(|table| usize::from(table.reason.is_some()));
         write!(f, "{}: {rows} rows of {} tables", self.verdict, self.tables.len())?;
         for (count, what) in [
             (different, "keys differ"),
             (undecided, "keys undecided"),
+            (parked, "keys parked"),
             (not_compared, "tables not compared, or not wholly"),
         ] {
             if count > 0 {
@@ -188,9 +204,8 @@ mod tests {
     use super::*;
 
     fn table(name: &str) -> TableReport {
-        let (different, undecided) = (Vec::new(), Vec::new());
-        let table = TableName::new("public", name);
-        TableReport { table, verdict: Verdict::Equal, rows: 3, pages: 1, different, undecided, reason: None }
+        let report = TableReport::not_compared(TableName::new("public", name), String::new());
+        TableReport { verdict: Verdict::Equal, rows: 3, pages: 1, reason: None, ..report }
     }
 
     fn report() -> Report {
@@ -217,6 +232,8 @@ mod tests {
         assert!(report.is_different());
         let undecided = Report::new(report.tables[1..].to_vec(), Vec::new(), 0);
         assert!(!undecided.is_different() && undecided.verdict == Verdict::Undecided);
+        let parked = TableReport { parked: vec!["{\"id\":3}".to_owned()], ..table("users") }.settle();
+        assert_eq!(parked.verdict, Verdict::Parked);
         let held = TableReport::not_compared(TableName::new("public", "t"), "held".to_owned());
         assert_eq!(held.clone().settle(), held);
         assert_eq!(Report::new(Vec::new(), Vec::new(), 0).verdict, Verdict::Equal);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tidemart_change::Lsn;
+use tidemart_change::{Lsn, Row, RowBuilder, TableSchema, Value};
 use tidemart_mysql::{TableReader, read::Key};
 use tidemart_pipeline::{Error, Kind as ErrorKind, Result};
 use tidemart_postgres::catalog::CatalogTable;
@@ -142,11 +142,19 @@ async fn verdicts(
     }
     let name = &table.schema.table;
     let notify = |keys| notify(Step::Judging { table: name, keys });
+    // Before and after: what differs may be corrected meanwhile, or parked.
+    let mut parked = sides.parked().await?;
     let judgement = judge(&table.schema, keys, sides, progress, options.deadline, notify).await?;
+    if !judgement.different.is_empty() {
+        parked.extend(sides.parked().await?);
+    }
     let printer = KeyPrinter::new(&table.schema);
+    let (waiting, different): (Vec<_>, Vec<_>) =
+        judgement.different.into_iter().partition(|(key, _)| parked.contains(key));
+    report.parked.extend(waiting.iter().map(|(key, _)| printer.print(key)));
     let room = options.max_differences.saturating_sub(report.different.len());
-    let too_many = judgement.different.len() > room;
-    let different = judgement.different.into_iter().take(room);
+    let too_many = different.len() > room;
+    let different = different.into_iter().take(room);
     report.different.extend(different.map(|(key, kind)| Difference { key: printer.print(&key), kind }));
     report.undecided.extend(judgement.undecided.iter().map(|key| printer.print(key)));
     report.reason = judgement.reason.or_else(|| {
@@ -170,6 +178,13 @@ struct Servers<'a> {
 }
 
 impl Servers<'_> {
+    /// Keys that have dead letters.
+    async fn parked(&mut self) -> Result<HashSet<Key>> {
+        let schema = &self.table.schema;
+        let texts = self.replica.parked(&schema.table).await?;
+        Ok(texts.iter().map(|texts| self.reader.key(&key_row(schema, texts))).collect())
+    }
+
     /// Wide rows are read in smaller groups.
     fn group(&self) -> usize {
         self.size.limit().min(KEYS)
@@ -205,6 +220,17 @@ impl Sides for Servers<'_> {
     async fn oldest_xid(&mut self) -> Result<i64> {
         source::oldest_xid(self.rows).await
     }
+}
+
+/// A row that holds a key alone.
+fn key_row(schema: &TableSchema, key: &[String]) -> Row {
+    let mut row = RowBuilder::default();
+    for index in 0..schema.columns.len() {
+        let place = schema.key.iter().position(|key| usize::from(*key) == index);
+        let text = place.and_then(|place| key.get(place));
+        row.push(text.map_or(Value::Absent, |text| Value::Text(text.as_bytes())));
+    }
+    row.finish()
 }
 
 /// The error of a comparison that was told to stop.

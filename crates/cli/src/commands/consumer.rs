@@ -41,6 +41,17 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     tidemart_kafka::check(kafka).await?;
     tidemart_mysql::check(mysql).await?;
     tidemart_mysql::migrate(mysql).await?;
+    let asking = super::dead_letters::ask_for_missing(config, shutdown.clone());
+    let applying = async {
+        let result = apply(args, config, shutdown.clone()).await;
+        shutdown.cancel();
+        result
+    };
+    let ((), result) = tokio::join!(asking, applying);
+    result
+}
+
+async fn apply(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut lanes = JoinSet::new();
     for number in 0..args.lanes.unwrap_or(config.consumer.lanes) {
         lanes.spawn(lane(config, number, shutdown.clone())?);

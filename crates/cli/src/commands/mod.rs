@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod consumer;
+pub mod dead_letters;
 pub mod doctor;
 pub mod down;
 pub mod logs;
@@ -54,6 +55,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Marts(args) => marts::run(args, &config()?, shutdown).await,
         Command::Verify(args) => verify::run(args, &config()?, shutdown).await,
         Command::Resync(args) => resync::run(args, &config()?).await.map(done),
+        Command::DeadLetters(args) => dead_letters::run(args, &config()?).await,
         Command::Status(args) => status::run(args, &config()?, shutdown).await,
         Command::Doctor(args) => doctor::run(args, &config()?).await,
         Command::Migrate(args) => migrate::run(args, &config()?).await.map(done),

@@ -4,7 +4,7 @@ use anyhow::bail;
 use tidemart_change::{Request, TableName, request::Want};
 use tidemart_postgres::{Config as Postgres, Monitor};
 
-use crate::{config::Config, output};
+use crate::{args::table, config::Config, output};
 
 /// Empty the replicas of these tables and fill them anew, beside everything that goes on. Heals gaps and starts a table
 /// that was stopped. The request stands in Postgres' log; the capture takes it up when it comes there.
@@ -57,25 +57,5 @@ async fn when(postgres: &Postgres) -> anyhow::Result<&'static str> {
             "there is no replication slot {}: the capture was never started, or lost it; start tidemart capture",
             postgres.slot
         ),
-    }
-}
-
-fn table(text: &str) -> Result<TableName, String> {
-    let (schema, name) = text.split_once('.').unwrap_or(("public", text));
-    if schema.is_empty() || name.is_empty() {
-        return Err("not a table such as public.orders".to_owned());
-    }
-    Ok(TableName::new(schema, name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_without_a_schema_is_in_public() {
-        assert_eq!(table("orders"), Ok(TableName::new("public", "orders")));
-        assert_eq!(table("Shop.a.b"), Ok(TableName::new("Shop", "a.b")));
-        assert!(table("public.").is_err() && table("").is_err());
     }
 }

@@ -88,7 +88,12 @@ impl Status {
                 (None, true, false) => "snapshot",
                 (None, true, true) => "flows",
             };
-            writeln!(page, "{:width$} {:>12} {:>12}  {state}", table.name, table.published, table.applied)?;
+            let letters = match table.dead_letters {
+                0 => String::new(),
+                count => format!(", {count} dead letters"),
+            };
+            let (name, published, applied) = (&table.name, table.published, table.applied);
+            writeln!(page, "{name:width$} {published:>12} {applied:>12}  {state}{letters}")?;
         }
         Ok(())
     }

@@ -88,6 +88,8 @@ pub struct Table {
     pub stopped: Option<String>,
     /// Why the consumer holds partitions of it.
     pub held: Vec<String>,
+    /// Changes of it that MySQL did not take, and later ones that wait behind them.
+    pub dead_letters: u64,
 }
 
 /// The second hop.
@@ -178,6 +180,12 @@ impl Capture {
             );
             problems
                 .extend(table.held.iter().map(|reason| format!("table {} is held: {reason}", table.name)));
+            if table.dead_letters > 0 {
+                let (name, count) = (&table.name, table.dead_letters);
+                problems.push(format!(
+                    "table {name} has dead letters, {count}; run `tidemart dead-letters list --table {name}`"
+                ));
+            }
         }
         problems
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tidemart_change::TopicPartition;
+use tidemart_change::{TableName, TopicPartition};
 use tidemart_kafka::{Watch, state::Positions, topics};
 use tidemart_mysql::CheckpointStatus;
 use tidemart_pipeline::error::chain;
@@ -50,7 +50,14 @@ struct Found {
     at_us: i64,
     postgres: Result<Lag, String>,
     kafka: Result<(Positions, Option<usize>), String>,
-    mysql: Result<(Vec<CheckpointStatus>, Vec<Mart>), String>,
+    mysql: Result<Replica, String>,
+}
+
+/// What MySQL told.
+struct Replica {
+    checkpoints: Vec<CheckpointStatus>,
+    marts: Vec<Mart>,
+    dead_letters: BTreeMap<TableName, u64>,
 }
 
 impl Sampler {
@@ -101,7 +108,9 @@ impl Sampler {
     /// Where something came after a silence it is as old as the look before it; where that look was not ours, it counts
     /// as old as what was applied last.
     fn waiting(&mut self, found: &Found) -> Option<BTreeMap<TopicPartition, f64>> {
-        let (Ok((positions, _)), Ok((checkpoints, _))) = (&found.kafka, &found.mysql) else { return None };
+        let (Ok((positions, _)), Ok(Replica { checkpoints, .. })) = (&found.kafka, &found.mysql) else {
+            return None;
+        };
         let mut waiting = BTreeMap::new();
         for (partition, end) in ends(&self.prefix, positions) {
             let row = checkpoints.iter().find(|row| row.partition == partition);
@@ -127,7 +136,7 @@ impl Sampler {
         waiting: Option<&BTreeMap<TopicPartition, f64>>,
     ) -> Part<Vec<Mart>> {
         let mut marts = match &found.mysql {
-            Ok((_, marts)) => marts.clone(),
+            Ok(replica) => replica.marts.clone(),
             Err(problem) => return Part::Unknown(problem.clone()),
         };
         // What a log has that no captured table is in is confirmed at the next heartbeat only.
@@ -159,7 +168,6 @@ impl Sampler {
             (Ok(lag), Ok((positions, _))) => (lag, positions),
             (Err(problem), _) | (_, Err(problem)) => return Part::Unknown(problem.clone()),
         };
-        let checkpoints = found.mysql.as_ref().map_or(&[][..], |(checkpoints, _)| checkpoints);
         let position = positions.capture.as_ref().and_then(|record| record.position);
         let confirmed = position.map_or_else(Default::default, |position| position.confirmed_lsn);
         let lag_bytes = lag.current_lsn.0.saturating_sub(confirmed.0);
@@ -175,13 +183,13 @@ impl Sampler {
             slot_bytes: slot.map_or(0, |slot| slot.wal_bytes),
             wal_status: slot.map_or_else(String::new, |slot| slot.wal_status.clone()),
             wal_danger: slot.and_then(|slot| slot.danger(self.budget_bytes)),
-            tables: tables(&self.prefix, positions, checkpoints),
+            tables: tables(&self.prefix, positions, found.mysql.as_ref().ok()),
         })
     }
 
     fn consumer(&mut self, found: &Found, waiting: BTreeMap<TopicPartition, f64>) -> Part<Consumer> {
         let checkpoints = match &found.mysql {
-            Ok((checkpoints, _)) => checkpoints,
+            Ok(replica) => &replica.checkpoints,
             Err(problem) => return Part::Unknown(problem.clone()),
         };
         // Checkpoints of other prefixes may stand beside ours.
@@ -207,7 +215,7 @@ impl Sampler {
 
 impl Target {
     /// A session that was kept may have been ended meanwhile: MySQL ends idle ones of ours after a minute.
-    async fn read(&mut self) -> tidemart_pipeline::Result<(Vec<CheckpointStatus>, Vec<Mart>)> {
+    async fn read(&mut self) -> tidemart_pipeline::Result<Replica> {
         if let Some(conn) = self.conn.take()
             && let Ok(found) = self.read_over(conn).await
         {
@@ -217,14 +225,13 @@ impl Target {
         self.read_over(conn).await
     }
 
-    async fn read_over(
-        &mut self,
-        mut conn: tidemart_mysql::Conn,
-    ) -> tidemart_pipeline::Result<(Vec<CheckpointStatus>, Vec<Mart>)> {
+    async fn read_over(&mut self, mut conn: tidemart_mysql::Conn) -> tidemart_pipeline::Result<Replica> {
         let checkpoints = tidemart_mysql::checkpoints(&mut conn).await?;
+        let dead_letters = tidemart_mysql::dead_letters::count(&mut conn).await?;
+        let dead_letters = dead_letters.into_iter().map(|count| (count.table, count.letters)).collect();
         let marts = if self.marts { tidemart_marts::status(&mut conn).await? } else { Vec::new() };
         self.conn = Some(conn);
-        Ok((checkpoints, marts.into_iter().map(Mart::from).collect()))
+        Ok(Replica { checkpoints, marts: marts.into_iter().map(Mart::from).collect(), dead_letters })
     }
 }
 
@@ -267,7 +274,10 @@ fn ends(prefix: &str, positions: &Positions) -> BTreeMap<TopicPartition, u64> {
     ends
 }
 
-fn tables(prefix: &str, positions: &Positions, checkpoints: &[CheckpointStatus]) -> Vec<Table> {
+fn tables(prefix: &str, positions: &Positions, replica: Option<&Replica>) -> Vec<Table> {
+    let checkpoints = replica.map_or(&[][..], |replica| &replica.checkpoints);
+    let dead_letters =
+        |table: &TableName| replica.and_then(|replica| replica.dead_letters.get(table).copied());
     let of = |record: &tidemart_kafka::state::TableRecord| {
         let topic = topics::table(prefix, &record.table);
         let rows = || checkpoints.iter().filter(|row| *row.partition.topic == *topic);
@@ -283,6 +293,7 @@ fn tables(prefix: &str, positions: &Positions, checkpoints: &[CheckpointStatus])
             snapshot_done: record.progress == tidemart_change::SnapshotProgress::Done,
             stopped,
             held: held.collect(),
+            dead_letters: dead_letters(&record.table).unwrap_or_default(),
         }
     };
     positions.tables.values().map(of).collect()

@@ -38,7 +38,7 @@ pub(crate) fn key(replica: &Replica, schema: &TableSchema, row: &Row) -> Result<
         let index = schema.columns.iter().position(|other| other.name == column.name);
         match index.map(|index| row.get(index)) {
             Some(Value::Text(text)) => {
-                texts.push(std::str::from_utf8(text).map_err(|_| replica.incomplete())?)
+                texts.push(std::str::from_utf8(text).map_err(|_| replica.incomplete())?);
             }
             _ => return Err(replica.incomplete()),
         }

@@ -33,12 +33,12 @@ pub struct DeadLetter {
     pub sequence: u64,
     /// Its offset there.
     pub offset: i64,
-    /// When it was committed at the source, microseconds since 1970 UTC.
-    pub source_commit_us: i64,
-    /// When it was parked, microseconds since 1970 UTC.
-    pub parked_at_us: i64,
-    /// When the source was last asked for the row, microseconds since 1970 UTC.
-    pub asked_at_us: Option<i64>,
+    /// When it was committed at the source, as `2026-01-31T23:59:59Z`.
+    pub committed_at: String,
+    /// When it was parked.
+    pub parked_at: String,
+    /// When the source was last asked for the row.
+    pub asked_at: Option<String>,
 }
 
 /// Which dead letters are meant; all of the conditions hold.
@@ -68,8 +68,6 @@ pub struct Count {
     pub table: TableName,
     /// Its dead letters.
     pub letters: u64,
-    /// When the oldest one was parked, microseconds since 1970 UTC.
-    pub oldest_us: i64,
 }
 
 impl Selection {
@@ -131,9 +129,9 @@ fn read_letter(row: &mut Row) -> Option<DeadLetter> {
         kind: kind.parse().ok()?,
         reason: take(row, 10)?,
         offset: take(row, 11)?,
-        source_commit_us: take(row, 12)?,
-        parked_at_us: take(row, 13)?,
-        asked_at_us: take(row, 14)?,
+        committed_at: take(row, 12)?,
+        parked_at: take(row, 13)?,
+        asked_at: take(row, 14)?,
     })
 }
 
@@ -172,15 +170,10 @@ pub(super) async fn text(
 /// # Errors
 /// As [`list`].
 pub async fn count(conn: &mut Conn) -> Result<Vec<Count>> {
-    let query = "SELECT source_schema, source_name, COUNT(*), \
-                 CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', MIN(parked_at)) AS SIGNED) \
-                 FROM tidemart_dead_letters GROUP BY source_schema, source_name ORDER BY source_schema, source_name";
-    let rows: Vec<(String, String, u64, i64)> = conn.query(query).await.map_err(fault::querying)?;
-    let count = |(schema, name, letters, oldest_us): (String, String, u64, i64)| Count {
-        table: TableName::new(schema, name),
-        letters,
-        oldest_us,
-    };
+    let query = "SELECT source_schema, source_name, COUNT(*) FROM tidemart_dead_letters \
+                 GROUP BY source_schema, source_name ORDER BY source_schema, source_name";
+    let rows: Vec<(String, String, u64)> = conn.query(query).await.map_err(fault::querying)?;
+    let count = |(schema, name, letters)| Count { table: TableName { schema, name }, letters };
     Ok(rows.into_iter().map(count).collect())
 }
 

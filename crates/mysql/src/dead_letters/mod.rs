@@ -2,8 +2,9 @@
 //!
 //! A change is parked by the transaction that moves its partition's checkpoint over it, so it is neither lost nor in
 //! the way of other keys. Later changes of its key: one that carries the whole row, or deletes it, needs no earlier
-//! one; it is applied and removes all that is parked of the key. One that lacks columns cannot be told without them; it
-//! is parked behind the others, in order. A truncate removes all.
+//! one; it removes all that is parked of the key, and is applied, or parked in turn. One that lacks columns cannot be
+//! told without them; it is parked behind the others, in order. So a key has one whole row at the most, and changes
+//! that complete it. A truncate removes all.
 //!
 //! People and the consumer change what is parked only together with the partition's row of `tidemart_checkpoints`,
 //! taken first: the consumer by moving it, people by counting up its column `parked`, which the consumer compares.

@@ -100,9 +100,7 @@ impl<'a> Changes<'a> {
             return Ok(false);
         }
         if is_whole(op, row) {
-            self.letters.retain(|letter| letter.key != key);
-            self.removed.extend(before.into_iter().flatten());
-            self.freed.insert(key);
+            self.free(parked, key);
             return Ok(false);
         }
         self.park(
@@ -126,11 +124,23 @@ impl<'a> Changes<'a> {
         limit: usize,
         refusal: &Refusal,
     ) -> std::result::Result<(), Refusal> {
-        let (Some(kind), Some((_, row, _))) = (refusal.parks(), change(record)) else {
+        let (Some(kind), Some((op, row, _))) = (refusal.parks(), change(record)) else {
             return Err(refusal.clone());
         };
         let key = key(replica, &record.schema, row)?;
+        if is_whole(op, row) {
+            self.free(parked, key.clone());
+        }
         self.park(parked, record, limit, (key, kind, refusal.reason.clone()))
+    }
+
+    /// A change has come that says all of the row: what is parked of it goes.
+    fn free(&mut self, parked: &Parked, key: String) {
+        self.letters.retain(|letter| letter.key != key);
+        if !self.freed.contains(&key) {
+            self.removed.extend(parked.keys.get(&key).into_iter().flatten());
+            self.freed.insert(key);
+        }
     }
 
     fn park(
@@ -140,7 +150,7 @@ impl<'a> Changes<'a> {
         limit: usize,
         (key, kind, reason): (String, Kind, String),
     ) -> std::result::Result<(), Refusal> {
-        if parked.count() + self.letters.len() >= limit {
+        if parked.count() + self.letters.len() >= limit + self.removed.len() {
             let behind = if limit == 0 {
                 String::new()
             } else {

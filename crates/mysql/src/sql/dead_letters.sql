@@ -11,10 +11,9 @@ SELECT
     kind,
     reason,
     kafka_offset,
-    source_commit_us,
-    -- Microseconds since 1970 UTC.
-    CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', parked_at) AS SIGNED),
-    CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', asked_at) AS SIGNED)
+    DATE_FORMAT(TIMESTAMPADD(MICROSECOND, source_commit_us, '1970-01-01 00:00:00'), '%Y-%m-%dT%TZ'),
+    DATE_FORMAT(parked_at, '%Y-%m-%dT%TZ'),
+    DATE_FORMAT(asked_at, '%Y-%m-%dT%TZ')
 FROM tidemart_dead_letters
 WHERE {condition}
 ORDER BY source_schema, source_name, topic, part, seq
