@@ -130,12 +130,13 @@ async fn a_table_of_the_owners_waits_for_the_administrator(prepared: &mut Prepar
 
 async fn the_rights_end_where_they_should(prepared: &Prepared, target: Target) {
     let admin = connect(&prepared.cycle.source).await.unwrap();
-    for role in ["capture", "reader"] {
+    for role in ["capture", "reader", "consumer"] {
         let role = format!("{}_{role}", prepared.cycle.slot());
         let query =
             "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR has_table_privilege($1, 'orders', 'INSERT')
                 OR has_table_privilege($1, 'orders', 'DELETE') OR has_schema_privilege($1, 'public', 'CREATE')
-                OR (rolreplication AND $1 LIKE '%reader') FROM pg_roles WHERE rolname = $1";
+                OR (rolreplication AND $1 NOT LIKE '%capture')
+                OR ($1 LIKE '%consumer' AND has_table_privilege($1, 'orders', 'SELECT')) FROM pg_roles WHERE rolname = $1";
         let more: bool = admin.query_one(query, &[&role]).await.unwrap().get(0);
         assert!(!more, "{role} has more rights than it needs");
     }

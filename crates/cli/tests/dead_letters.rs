@@ -3,8 +3,9 @@
 
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
+use tidemart_local::testing;
 
-use crate::cycle::{Cycle, Failpoint, Target, wait_for};
+use crate::cycle::{Cycle, Failpoint, Target, connect, wait_for};
 
 const TABLES: &str = "
     CREATE TABLE t (id int PRIMARY KEY, d date, wide text, note text);
@@ -122,7 +123,12 @@ async fn a_row_that_is_missing_is_fetched_from_the_source() {
     let cycle = Cycle::new(Target::MariaDb).await;
     let postgres = cycle.postgres().await;
     postgres.batch_execute(TABLES).await.unwrap();
-    let roles = [cycle.start("capture", None), cycle.start("consumer", None)];
+    // The consumer's account may ask and reads no table, as `migrate --accounts` makes it.
+    let asker = format!("{}_asker", cycle.slot());
+    let administrator = connect(&testing::postgres().await.admin(&cycle.source.database)).await.unwrap();
+    administrator.batch_execute(&format!("CREATE ROLE {asker} LOGIN PASSWORD 'asks'")).await.unwrap();
+    let account = [("TIDEMART_POSTGRES_USER", asker), ("TIDEMART_POSTGRES_PASSWORD", "asks".to_owned())];
+    let roles = [cycle.start("capture", None), cycle.start_with("consumer", &account)];
     cycle.assert_equal().await;
     let mut mysql = cycle.mysql().await;
     mysql.query_drop("DELETE FROM t WHERE id IN (3, 4)").await.unwrap();

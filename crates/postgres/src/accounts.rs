@@ -26,6 +26,8 @@ pub enum Right {
     Capture,
     /// Reads the tables: verify, status, people.
     Read,
+    /// Asks a capture for rows ([`request`](crate::request)), and reads none.
+    Ask,
 }
 
 /// An account that there should be.
@@ -96,7 +98,7 @@ async fn grant(client: &Client, config: &Config, account: &Account, catalog: &Ca
     for schema in schemas {
         statements += &format!("GRANT USAGE ON SCHEMA {} TO {name};", quote_identifier(schema));
     }
-    for table in tables {
+    for table in tables.into_iter().filter(|_| account.right != Right::Ask) {
         statements += &format!("GRANT SELECT ON TABLE {} TO {name};", quote_table(table));
     }
     let doing =

@@ -39,9 +39,9 @@ const ROLES: [Role; 4] = [
     },
     Role {
         name: "consumer",
-        postgres: None,
+        postgres: Some(postgres::Right::Ask),
         mysql: Some(mysql::Right::Replicate),
-        sections: &["kafka", "mysql", "consumer", "marts"],
+        sections: &["postgres", "kafka", "mysql", "consumer", "marts"],
     },
     Role {
         name: "marts",
