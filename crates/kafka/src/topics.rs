@@ -21,6 +21,9 @@ use crate::{
 /// Kafka's limit on a topic's name.
 const MAX_NAME: usize = 249;
 
+/// Topics that are made by one request: a broker answers it only when all of them are there.
+const MADE_AT_ONCE: usize = 100;
+
 /// Room for a hash and its dash.
 const HASH: usize = 17;
 
@@ -137,9 +140,13 @@ impl Topics {
     /// Makes those topics that are not there yet. Others may make them at the same time.
     pub(crate) async fn ensure(&mut self, config: &Config, wanted: &[(String, Purpose)]) -> Result<()> {
         let missing: Vec<_> = wanted.iter().filter(|(topic, _)| !self.topics.contains_key(topic)).collect();
-        if missing.is_empty() {
-            return Ok(());
+        for some in missing.chunks(MADE_AT_ONCE) {
+            self.make(config, some).await?;
         }
+        Ok(())
+    }
+
+    async fn make(&mut self, config: &Config, missing: &[&(String, Purpose)]) -> Result<()> {
         let fallback = i32::try_from(self.brokers.clamp(1, 3)).unwrap_or(1);
         let settings = Settings::new(config, config.replication.unwrap_or(fallback));
         let new: Vec<_> = missing.iter().map(|(name, purpose)| settings.topic(name, *purpose)).collect();

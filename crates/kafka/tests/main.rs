@@ -8,6 +8,8 @@ mod support;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
 mod reader;
 #[cfg(test)]
 mod security;

@@ -29,8 +29,9 @@ use tokio::sync::OnceCell;
 pub use self::{
     certificates::{Authority, Signed},
     private::{
-        Private, SavedData, private_kafka, private_kafka_behind, private_kafka_with, private_mariadb,
-        private_mariadb_with, private_mysql, private_mysql_with, private_postgres, private_postgres_with,
+        Private, SavedData, private_kafka, private_kafka_behind, private_kafka_of, private_kafka_with,
+        private_mariadb, private_mariadb_with, private_mysql, private_mysql_with, private_postgres,
+        private_postgres_with,
     },
     proxy::{Link, Proxy, Side},
 };

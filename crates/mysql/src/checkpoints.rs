@@ -1,6 +1,6 @@
 //! The checkpoints' table, outside of the transactions of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use mysql_async::{Conn, Row, prelude::Queryable};
 use tidemart_change::{Checkpoint, TopicPartition};
@@ -91,6 +91,7 @@ pub(crate) async fn resume(
 }
 
 async fn read_lanes(conn: &mut Conn, scope: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Lane>> {
+    let scope: HashSet<_> = scope.iter().collect();
     let rows = checkpoints(conn).await?.into_iter().filter(|row| scope.contains(&row.partition));
     let lane = |row: &CheckpointStatus| Lane {
         checkpoint: row.checkpoint,

@@ -65,6 +65,9 @@ pub trait Destination: Send {
     }
 }
 
+/// As many characters of a scope are logged.
+const SHOWN: usize = 1_000;
+
 /// Moves batches from `source` to `destination` until `shutdown` completes or a fatal error occurs.
 ///
 /// Transient errors are logged and retried for ever with back-off, each time from the destination's position.
@@ -118,7 +121,7 @@ where
         let scope = source.scope().await?;
         let position = destination.resume(&scope).await?;
         source.start(position).await?;
-        info!(hop, ?scope, "started");
+        info!(hop, scope = shortened(&scope), "started");
         while let Some(batch) = next(hop, source, destination).await? {
             failpoint::reach(&format!("{hop}.before-write"));
             destination.write(&batch).await?;
@@ -126,6 +129,15 @@ where
             source.acknowledge(&batch).await?;
             backoff.reset();
         }
+    }
+}
+
+/// A member of a group may have thousands of partitions.
+fn shortened(scope: &impl Debug) -> String {
+    let text = format!("{scope:?}");
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.len()),
+        None => text,
     }
 }
 

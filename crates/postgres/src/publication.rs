@@ -15,6 +15,9 @@ use crate::{
     quote::{quote_identifier, quote_table},
 };
 
+/// As many tables are named in the log.
+const NAMED: usize = 50;
+
 /// SQLSTATEs of a table or a schema that is not there.
 const GONE: [&str; 2] = ["42P01", "3F000"];
 
@@ -63,7 +66,7 @@ pub(crate) async fn settle(
     wanted: &BTreeSet<TableName>,
 ) -> Result<()> {
     if let Some(statement) = statement(&config.publication, members, wanted) {
-        info!(publication = config.publication, tables = list(wanted), "settling the publication");
+        info!(publication = config.publication, tables = named(wanted), "settling the publication");
         alter(client, &statement).await?;
     }
     let Some(members) = members else { return Ok(()) };
@@ -72,7 +75,7 @@ pub(crate) async fn settle(
     if !removed.is_empty() {
         info!(
             publication = config.publication,
-            tables = list(&removed),
+            tables = named(&removed),
             "dropping tables from the publication"
         );
         let dropped = alter(client, &format!("ALTER PUBLICATION {name} DROP TABLE {}", list(&removed))).await;
@@ -97,6 +100,11 @@ async fn alter(client: &Client, statement: &str) -> Result<()> {
         }
         _ => at(&doing)(error),
     })
+}
+
+/// For the log: all of a few, or how many they are.
+fn named(tables: &BTreeSet<TableName>) -> String {
+    if tables.len() > NAMED { format!("{} tables", tables.len()) } else { list(tables) }
 }
 
 fn list(tables: &BTreeSet<TableName>) -> String {

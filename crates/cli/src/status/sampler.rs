@@ -1,7 +1,7 @@
 //! Looks at all servers at once, over connections of its own that last from one look to the next.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -111,9 +111,9 @@ impl Sampler {
         let (Ok((positions, _)), Ok(Replica { checkpoints, .. })) = (&found.kafka, &found.mysql) else {
             return None;
         };
-        let mut waiting = BTreeMap::new();
+        let (mut waiting, rows) = (BTreeMap::new(), by_partition(checkpoints));
         for (partition, end) in ends(&self.prefix, positions) {
-            let row = checkpoints.iter().find(|row| row.partition == partition);
+            let row = rows.get(&partition);
             let applied = row.map_or(0, |row| row.checkpoint.sequence);
             let clock = self.partitions.entry(partition.clone()).or_default();
             clock.saw(found.now, end);
@@ -198,10 +198,8 @@ impl Sampler {
             checkpoints.iter().filter(|row| row.partition.topic.starts_with(&own)).collect();
         let applied = checkpoints.iter().map(|row| row.checkpoint.sequence).sum();
         let ends = found.kafka.as_ref().ok().map(|(positions, _)| ends(&self.prefix, positions));
-        let at = |partition: &TopicPartition| {
-            let found = checkpoints.iter().find(|row| row.partition == *partition);
-            found.map_or(0, |row| row.checkpoint.sequence)
-        };
+        let rows = by_partition(checkpoints.iter().copied());
+        let at = |partition: &TopicPartition| rows.get(partition).map_or(0, |row| row.checkpoint.sequence);
         let behind_by = |(partition, end): (&TopicPartition, &u64)| end.saturating_sub(at(partition));
         let lag_events = ends.as_ref().map(|ends| ends.iter().map(behind_by).sum());
         Part::Known(Consumer {
@@ -274,13 +272,23 @@ fn ends(prefix: &str, positions: &Positions) -> BTreeMap<TopicPartition, u64> {
     ends
 }
 
+/// There may be thousands of partitions: none is looked for among all others.
+fn by_partition<'a>(
+    checkpoints: impl IntoIterator<Item = &'a CheckpointStatus>,
+) -> HashMap<&'a TopicPartition, &'a CheckpointStatus> {
+    checkpoints.into_iter().map(|row| (&row.partition, row)).collect()
+}
+
 fn tables(prefix: &str, positions: &Positions, replica: Option<&Replica>) -> Vec<Table> {
-    let checkpoints = replica.map_or(&[][..], |replica| &replica.checkpoints);
+    let mut by_topic: HashMap<&str, Vec<&CheckpointStatus>> = HashMap::new();
+    for row in replica.map_or(&[][..], |replica| &replica.checkpoints) {
+        by_topic.entry(&row.partition.topic).or_default().push(row);
+    }
     let dead_letters =
         |table: &TableName| replica.and_then(|replica| replica.dead_letters.get(table).copied());
     let of = |record: &tidemart_kafka::state::TableRecord| {
         let topic = topics::table(prefix, &record.table);
-        let rows = || checkpoints.iter().filter(|row| *row.partition.topic == *topic);
+        let rows = || by_topic.get(topic.as_str()).into_iter().flatten();
         let held = rows().filter_map(|row| row.held.as_ref().map(|(reason, _)| reason.clone()));
         let stopped = match &record.progress {
             tidemart_change::SnapshotProgress::Stopped(reason) => Some(reason.clone()),

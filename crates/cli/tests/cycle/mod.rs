@@ -137,7 +137,8 @@ impl Cycle {
         found["stopped"].as_str().map(str::to_owned)
     }
 
-    fn status(&self) -> Value {
+    /// What `tidemart status --json` says.
+    pub fn status(&self) -> Value {
         serde_json::from_slice(&self.run(&["status", "--json"]).stdout).unwrap_or_default()
     }
 

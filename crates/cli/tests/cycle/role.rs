@@ -96,6 +96,13 @@ impl Role {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// The most memory that it has had until now, in MiB.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap().div_ceil(1024)
+    }
+
     /// What it has logged.
     pub fn text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -1,5 +1,7 @@
 //! The batch in the making.
 
+use std::collections::HashMap;
+
 use tidemart_change::{ApplyBatch, PartitionBatch, Payload, Record, TopicPartition};
 
 use crate::ConsumerConfig;
@@ -7,6 +9,8 @@ use crate::ConsumerConfig;
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     parts: Vec<PartitionBatch>,
+    /// Which part is of which partition.
+    index: HashMap<TopicPartition, usize>,
     /// Which part the last record went to; the next one mostly goes there too.
     last: usize,
     rows: usize,
@@ -20,9 +24,9 @@ impl Pending {
         self.rows += 1;
         self.bytes += size(&record);
         if self.parts.get(self.last).is_none_or(|part| part.partition != *partition) {
-            let found = self.parts.iter().position(|part| part.partition == *partition);
-            self.last = found.unwrap_or_else(|| {
+            self.last = self.index.get(partition).copied().unwrap_or_else(|| {
                 self.parts.push(PartitionBatch { partition: partition.clone(), records: Vec::new() });
+                self.index.insert(partition.clone(), self.parts.len() - 1);
                 self.parts.len() - 1
             });
         }

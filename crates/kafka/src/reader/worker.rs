@@ -1,6 +1,7 @@
 //! The thread that polls, decodes and gathers.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -57,6 +58,8 @@ struct Worker {
     pending: Pending,
     /// What is being read. A partition that cannot be read further is not, until the next start.
     started: Places,
+    /// The names of its topics.
+    topics: HashSet<Arc<str>>,
     /// What was started and is paused until the next start.
     halted: Vec<TopicPartition>,
     /// librdkafka says of each partition apart that its place is lost; so many times it is known already.
@@ -77,6 +80,7 @@ impl Worker {
             member,
             pending: Pending::default(),
             started: Places::new(),
+            topics: HashSet::new(),
             halted: Vec::new(),
             known_losses: 0,
             last: None,
@@ -105,6 +109,7 @@ impl Worker {
     fn start_where_told(&mut self) -> Result<()> {
         let Some(places) = self.handover.take_begin() else { return Ok(()) };
         (self.pending, self.last, self.known_losses) = (Pending::default(), None, 0);
+        self.topics = places.keys().map(|partition| Arc::clone(&partition.topic)).collect();
         self.started = places;
         member::resume(&self.member, &std::mem::take(&mut self.halted))?;
         member::start(&self.member, &self.started)
@@ -150,9 +155,11 @@ impl Worker {
     /// Without a new text for each message: the topic's name is shared. `None` for what is not being read.
     fn partition_of(&mut self, message: &BorrowedMessage<'_>) -> Option<TopicPartition> {
         let (topic, partition) = (message.topic(), message.partition());
-        let same = |known: &&TopicPartition| known.partition == partition && *known.topic == *topic;
-        if !self.last.as_ref().is_some_and(|last| same(&last)) {
-            self.last = self.started.keys().find(same).cloned();
+        let same = |known: &TopicPartition| known.partition == partition && *known.topic == *topic;
+        if !self.last.as_ref().is_some_and(same) {
+            let found = self.topics.get(topic);
+            let found = found.map(|topic| TopicPartition { topic: Arc::clone(topic), partition });
+            self.last = found.filter(|partition| self.started.contains_key(partition));
         }
         self.last.clone()
     }

@@ -1,8 +1,9 @@
 //! The transactional producer on a thread of its own: librdkafka's calls block, and it encodes nothing.
 
 use std::{
+    collections::HashSet,
     ops::Range,
-    sync::{Mutex, PoisonError, mpsc as std_mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::KafkaError,
     message::{DeliveryResult, Header, OwnedHeaders},
+    metadata::MetadataTopic,
     producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext},
     types::RDKafkaErrorCode,
 };
@@ -36,6 +38,9 @@ const FRAMES: usize = 4;
 /// Between two looks at what librdkafka still has to do. `commit_transaction` would wait in steps of 100 ms for
 /// messages in flight; so they are waited for here, and nothing is in flight when it is called.
 const STEP: Duration = Duration::from_micros(500);
+
+/// Between two looks whether topics that were just made have leaders.
+const YOUNG: Duration = Duration::from_millis(20);
 
 /// Messages that wait for the broker, at most: librdkafka's own overhead for each is not part of its limit in bytes.
 const QUEUE_MESSAGES: usize = 50_000;
@@ -77,6 +82,7 @@ pub(super) struct Producer {
 #[derive(Debug)]
 enum Command {
     Send(Frame),
+    Acquaint(Vec<Arc<str>>, oneshot::Sender<Result<()>>),
     Commit(oneshot::Sender<std::result::Result<(), Failure>>),
 }
 
@@ -105,6 +111,14 @@ impl Producer {
     /// An empty frame.
     pub(super) fn frame(&self) -> Frame {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).try_recv().unwrap_or_default()
+    }
+
+    /// Waits until these topics have leaders, and has the producer learn of them by one question. A broker takes half a
+    /// minute for a thousand topics that were just made: their records would time out, and the transaction with them.
+    pub(super) async fn acquaint(&self, topics: Vec<Arc<str>>) -> Result<()> {
+        let (reply, done) = oneshot::channel();
+        self.commands.send(Command::Acquaint(topics, reply)).await.map_err(|_| gone())?;
+        done.await.map_err(|_| gone())?
     }
 
     /// Sends records in the transaction that ends with the next commit. What goes wrong is told by the commit.
@@ -179,11 +193,32 @@ impl Transactions {
                     // Nobody may be there to use it again.
                     drop(empty.send(frame));
                 }
+                Command::Acquaint(topics, reply) => drop(reply.send(self.acquaint(&topics))),
                 Command::Commit(reply) => {
                     // Nobody waits any more after a shutdown.
                     drop(reply.send(self.commit()));
                 }
             }
+        }
+    }
+
+    /// Asks until each partition has its leader: topics that were just made have none for a moment.
+    fn acquaint(&self, topics: &[Arc<str>]) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let metadata = self.producer.client().fetch_metadata(None, self.timeout);
+            let metadata = metadata.map_err(|cause| error::of("cannot look where the topics are", cause))?;
+            let is_known = |topic: &MetadataTopic| {
+                let mut partitions = topic.partitions().iter();
+                topic.error().is_none() && partitions.all(|partition| partition.leader() >= 0)
+            };
+            let known = metadata.topics().iter().filter(|topic| is_known(topic));
+            let known: HashSet<_> = known.map(MetadataTopic::name).collect();
+            let Some(unknown) = topics.iter().find(|topic| !known.contains(&***topic)) else { return Ok(()) };
+            if Instant::now() > deadline {
+                return Err(Error::transient(format!("topic {unknown} has no leader yet")));
+            }
+            std::thread::park_timeout(YOUNG);
         }
     }
 

@@ -1,6 +1,9 @@
 //! What a writer knows between `resume` and its next error: the tables, their sequence numbers, a live producer.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use tidemart_change::{
     CaptureBatch, Change, Identity, Item, Lsn, Mark, Op, SnapshotProgress, Stamp, TableName, TableSchema,
@@ -18,6 +21,9 @@ use crate::{
     state::{CAPTURE_KEY, CaptureRecord, LimitOf, Oversize, SchemaKey, TableRecord, table_key},
     topics::{self, Purpose, Topics},
 };
+
+/// Where a batch has records of more topics that are new to the producer, they are waited for before.
+const MET_ONE_BY_ONE: usize = 16;
 
 pub(super) struct Session {
     pub(super) config: Arc<Config>,
@@ -125,13 +131,13 @@ impl Session {
         for TableState { schema, .. } in &batch.tables {
             self.tables.add(schema, &self.config.prefix);
         }
-        let mut unseen = Vec::new();
+        let mut unseen = BTreeSet::new();
         let schemas =
             batch.tables.iter().map(|state| &state.schema).chain(batch.items.iter().map(item_schema));
         for schema in schemas {
             let index = self.tables.find(schema)?;
-            if !self.tables.list[index].checked && !unseen.contains(&index) {
-                unseen.push(index);
+            if !self.tables.list[index].checked {
+                unseen.insert(index);
             }
         }
         let remedy = self.identity.as_deref().map(anew).unwrap_or_default();
@@ -140,6 +146,10 @@ impl Session {
             self.tables.list[*index].refuse_lost_topic(&self.topics, &remedy)?;
         }
         self.topics.ensure(&self.config, &unseen.iter().map(topic).collect::<Vec<_>>()).await?;
+        if unseen.len() > MET_ONE_BY_ONE {
+            let topics = unseen.iter().map(|index| Arc::clone(&self.tables.list[*index].topic));
+            self.producer.acquaint(topics.collect()).await?;
+        }
         unseen.into_iter().try_for_each(|index| self.tables.list[index].check(&self.topics, &remedy))
     }
 

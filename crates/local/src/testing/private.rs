@@ -67,6 +67,11 @@ pub async fn private_kafka() -> Private<KafkaServer> {
     start(Kafka::default()).await
 }
 
+/// A private Kafka with a larger heap: the usual one is too small for thousands of partitions.
+pub async fn private_kafka_of(heap_mb: u32) -> Private<KafkaServer> {
+    start(Kafka { heap_mb, ..Kafka::default() }).await
+}
+
 /// A private Kafka that tells those who come through one of these proxies to stay on it: a broker's clients connect to
 /// the address that it advertises, whichever they came by.
 pub async fn private_kafka_behind(proxies: &[&Proxy]) -> Private<KafkaServer> {

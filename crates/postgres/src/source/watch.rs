@@ -62,8 +62,8 @@ impl Seen {
             };
             return Some((name.clone(), what));
         }
-        let is_there = |name: &&TableName| catalog.tables.iter().any(|table| table.schema.table == **name);
-        let gone = self.tables.keys().find(|name| !is_there(name));
+        let there: BTreeSet<_> = catalog.tables.iter().map(|table| &table.schema.table).collect();
+        let gone = self.tables.keys().find(|name| !there.contains(name));
         let left = || self.published.iter().find(|name| !members.contains(*name));
         let gone = gone.map(|name| (name, "it is gone, or cannot be captured any more"));
         let left = || left().map(|name| (name, "it left the publication"));
