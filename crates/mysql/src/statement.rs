@@ -88,13 +88,12 @@ impl Packet {
         }
     }
 
-    /// Begins a transaction that changes what is parked of a partition, before anything else.
-    pub(crate) fn begin_parked(&mut self, partition: &TopicPartition, version: u64) {
+    /// Begins a transaction that changes what is parked of a partition, before anything else: takes its checkpoint row,
+    /// as every consumer does first, and tells them.
+    pub(crate) fn begin_parked(&mut self, partition: &TopicPartition) {
         self.start();
         self.statement(Role::Known, |sql| {
-            push(sql, format_args!("UPDATE tidemart_checkpoints SET parked=IF(parked={version},parked+1,"));
-            sql.extend_from_slice(FAILURE);
-            sql.extend_from_slice(b") WHERE topic=");
+            sql.extend_from_slice(b"UPDATE tidemart_checkpoints SET parked=parked+1 WHERE topic=");
             write_string(sql, partition.topic.as_bytes());
             push(sql, format_args!(" AND part={}", partition.partition));
         });

@@ -184,6 +184,37 @@ async fn a_retry_of_what_was_replaced_meanwhile_changes_nothing() {
     .await;
 }
 
+/// The same in the middle of it: what is tried again was read, and its transaction waits for the consumer's.
+#[tokio::test]
+async fn a_retry_that_waits_for_the_consumer_sees_what_it_has_done() {
+    on_both(async |target| {
+        let feed = dated().create(&["1", "2024-01-01", "b"]).update(&["1", "infinity", "old"]);
+        apply(&mut target.applier(), &[&feed]).await;
+        target
+            .execute("UPDATE tidemart_dead_letter_rows SET text = REPLACE(text, 'infinity', '2024-01-01')")
+            .await;
+        let letter = letters(&target).await.remove(0);
+        let mut consumer = target.connect().await;
+        consumer
+            .query_drop("START TRANSACTION; UPDATE tidemart_checkpoints SET seq = seq + 1")
+            .await
+            .unwrap();
+        let waits = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND \
+                     info LIKE '%tidemart_checkpoints SET parked%' AND id <> CONNECTION_ID()";
+        let replacing = async {
+            while target.rows(waits).await != [["1"]] {}
+            let replaced = "UPDATE t SET b = 'new'; DELETE FROM tidemart_dead_letters; COMMIT";
+            consumer.query_drop(replaced).await.unwrap();
+            consumer.disconnect().await.unwrap();
+        };
+        let both = async { tokio::join!(retry(&target, &letter), replacing) };
+        let (outcome, ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+        assert_eq!(outcome, Outcome::Gone);
+        assert_eq!(target.rows(ALL).await, [["1", "2024-01-01", "new"]]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_skipped_change_is_left_out_and_the_next_ones_can_be_tried() {
     on_both(async |target| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mysql_async::{Row as SqlRow, prelude::Queryable};
 use serde_json::Value as Json;
-use tidemart_change::{Op, Payload, Record, Stamp, TopicPartition};
+use tidemart_change::{Op, Payload, Record, Stamp};
 use tidemart_pipeline::{Error, Result};
 
 use super::{
@@ -58,9 +58,8 @@ pub async fn retry(config: &Config, rules: &[MarkRule], letter: &DeadLetter) -> 
 /// As [`retry`].
 pub async fn skip(config: &Config, letter: &DeadLetter) -> Result<Outcome> {
     attempt(config, async |session| {
-        let version = version(session, &letter.partition).await?;
         let mut packet = Packet::new(config.rows_per_statement);
-        packet.begin_parked(&letter.partition, version);
+        packet.begin_parked(&letter.partition);
         packet.remove_these_letters(&letter.partition, &[letter.sequence]);
         packet.commit();
         let found = text(&mut session.conn, &letter.partition, letter.sequence).await?;
@@ -97,8 +96,6 @@ async fn apply(
     rules: &[MarkRule],
     letter: &DeadLetter,
 ) -> std::result::Result<Outcome, Fault> {
-    // Before the letters: whatever is changed afterwards is found out by the transaction.
-    let version = version(session, &letter.partition).await?;
     let replica = Arc::new(replica(session, rules, letter).await?);
     let records = records(session, &replica, letter).await?;
     if records.is_empty() {
@@ -107,7 +104,8 @@ async fn apply(
     let sequences: Vec<_> = records.iter().map(|record| record.stamp.sequence).collect();
     let tables = [reduce(&replica, &records)?];
     let mut packet = Packet::new(config.rows_per_statement);
-    packet.begin_parked(&letter.partition, version);
+    packet.begin_parked(&letter.partition);
+    // Whoever has replaced one of them meanwhile has removed it. What was parked behind them stays, and is later.
     packet.remove_these_letters(&letter.partition, &sequences);
     packet.assert_known(&tables);
     packet.table(0, &tables[0], &Written::default())?;
@@ -126,16 +124,6 @@ fn reduce<'a>(
         collector.push(record, true)?;
     }
     collector.finish()
-}
-
-async fn version(session: &mut Session, partition: &TopicPartition) -> Result<u64> {
-    let query = format!(
-        "SELECT parked FROM tidemart_checkpoints WHERE topic = {} AND part = {}",
-        quote_string(&partition.topic),
-        partition.partition
-    );
-    let version: Option<u64> = session.conn.query_first(query).await.map_err(fault::querying)?;
-    version.ok_or_else(|| Error::fatal(format!("there is no checkpoint of {partition}; restore it")))
 }
 
 async fn replica(
