@@ -101,7 +101,7 @@ impl Destination for Writer {
         let mut state = state(&positions, &schemas)?;
         if let Some(state) = &mut state {
             self.stop_table(&mut session, state).await?;
-            limit::heal(&self.config, &positions, state).await?;
+            limit::heal(&self.config, &positions, state).await;
         }
         self.session = Some(session);
         Ok(state)

@@ -1,9 +1,11 @@
-//! Sizes that a real database has: a transaction of a million rows, one of two gigabytes, a thousand tables. What is held
-//! to is that the programs' memory does not grow with them, and that both sides are equal in the end.
+//! Sizes that a real database has: a transaction of a million rows, one of two gigabytes, a thousand tables, a row larger
+//! than a packet. What is held to is that the programs' memory does not grow with them, and that both sides are equal in
+//! the end.
 //!
 //! `cargo test` runs a small form of each, `make stress` the full one (`STRESS=full`, release build): docs/STRESS.md.
 
 mod bytes;
+mod packet;
 mod rows;
 mod tables;
 
@@ -13,9 +15,12 @@ use serde_json::Value;
 
 use crate::cycle::{Cycle, Role, Target};
 
-/// What the settings of the tests' cycles make small, as it is by default.
-const DEFAULTS: [(&str, &str); 2] =
-    [("TIDEMART_POSTGRES_LIMITS__CHUNK_ROWS", "10000"), ("TIDEMART_POSTGRES_LIMITS__BATCH_ROWS", "20000")];
+/// What the settings of the tests' cycles make small is as it is by default; new tables are found sooner.
+const VARIABLES: [(&str, &str); 3] = [
+    ("TIDEMART_POSTGRES_LIMITS__CHUNK_ROWS", "10000"),
+    ("TIDEMART_POSTGRES_LIMITS__BATCH_ROWS", "20000"),
+    ("TIDEMART_POSTGRES_LIMITS__DISCOVER_MS", "2000"),
+];
 
 /// Whether the full sizes are asked for.
 fn is_full() -> bool {
@@ -63,7 +68,7 @@ impl Run {
     async fn start_on(cycle: Cycle, tables: &str, snapshot: u64, bound: Bound) -> Self {
         cycle.postgres().await.batch_execute(tables).await.unwrap();
         let begun = Instant::now();
-        let variables = DEFAULTS.map(|(name, value)| (name, value.to_owned()));
+        let variables = VARIABLES.map(|(name, value)| (name, value.to_owned()));
         let capture = cycle.start_with("capture", &variables);
         let consumer = cycle.start_with("consumer", &variables);
         let mut run = Self { cycle, capture, consumer, bound, applied: 0, begun };

@@ -23,7 +23,7 @@ fn made(from: u64, to: u64) -> String {
 }
 
 async fn check(target: Target) {
-    let (tables, new) = (size(60, 1_000), size(5, 50));
+    let (tables, new) = (size(40, 1_000), size(5, 50));
     let mut cycle = Cycle::new(target).await;
     // Thousands of partitions need more than a test server has otherwise.
     let kafka = if is_full() { Some(testing::private_kafka_of(1_024).await) } else { None };

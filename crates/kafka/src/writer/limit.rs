@@ -13,8 +13,8 @@
 
 use rdkafka::admin::ResourceSpecifier;
 use tidemart_change::{CaptureState, SnapshotProgress, TableSchema, TableState};
-use tidemart_pipeline::{Error, Result};
-use tracing::{error, info};
+use tidemart_pipeline::{Error, Result, error::chain};
+use tracing::{error, info, warn};
 
 use super::{
     producer::TooLarge,
@@ -137,30 +137,38 @@ async fn of_topic(config: &Config, topic: &str) -> Result<usize> {
     let described = described.map_err(|cause| of("cannot read the topic's settings", cause))?;
     let entry = described.iter().find_map(|resource| resource.as_ref().ok()?.get(TOPIC_LIMIT));
     let limit = entry.and_then(|entry| entry.value.as_deref()?.parse().ok());
-    limit.ok_or_else(|| Error::transient(format!("the brokers do not tell {TOPIC_LIMIT} of topic {topic}")))
+    let untold = || {
+        let right = "the capture's account needs the right to describe its settings (DescribeConfigs)";
+        Error::transient(format!("the brokers do not tell {TOPIC_LIMIT} of topic {topic}: {right}"))
+    };
+    limit.ok_or_else(untold)
 }
 
 /// A table that was stopped for a record that is not too large any more can go on: without an origin the source fills
 /// it anew.
-pub(super) async fn heal(config: &Config, positions: &Positions, state: &mut CaptureState) -> Result<()> {
+pub(super) async fn heal(config: &Config, positions: &Positions, state: &mut CaptureState) {
     for record in positions.tables.values() {
         let Some(table) = state.tables.get_mut(&record.table) else { continue };
         let stopped = matches!(table.progress, SnapshotProgress::Stopped(_)) && table.origin.is_some();
-        if stopped && fits(config, record).await? {
+        if stopped && fits(config, record).await {
             info!(table = %record.table, "the limit that stopped the table was raised");
             table.origin = None;
         }
     }
-    Ok(())
 }
 
-async fn fits(config: &Config, record: &TableRecord) -> Result<bool> {
-    match record.oversize {
-        None => Ok(false),
-        Some(Oversize { bytes, of: LimitOf::Settings, .. }) => Ok(bytes <= config.max_record_bytes),
-        // How large it is when compressed is not known; it is tried once for each new limit.
-        Some(Oversize { limit, of: LimitOf::Topic, .. }) => {
-            Ok(of_topic(config, &topics::table(&config.prefix, &record.table)).await? > limit)
+async fn fits(config: &Config, record: &TableRecord) -> bool {
+    let limit = match record.oversize {
+        None => return false,
+        Some(Oversize { bytes, of: LimitOf::Settings, .. }) => return bytes <= config.max_record_bytes,
+        Some(Oversize { limit, of: LimitOf::Topic, .. }) => limit,
+    };
+    // How large it is when compressed is not known; it is tried once for each new limit.
+    match of_topic(config, &topics::table(&config.prefix, &record.table)).await {
+        Ok(now) => now > limit,
+        Err(error) => {
+            warn!(table = %record.table, error = chain(&error), "the table stays stopped");
+            false
         }
     }
 }
