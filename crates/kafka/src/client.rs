@@ -1,7 +1,8 @@
 //! What every client of Kafka has in common: addresses, and a voice that does not flood the log.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,8 @@ use crate::{
     security::{self, Flaw},
 };
 
+/// Between two looks at whether somebody still has a consumer.
+const SHORT: Duration = Duration::from_millis(1);
 /// How long a look at a broker that may be away takes at most.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it is tried whether a certificate passes by any name.
@@ -130,6 +133,18 @@ where
 {
     T::from_config_and_context(client, context)
         .map_err(|cause| error::of("cannot make a client of Kafka", cause))
+}
+
+/// Closes a consumer beside everything else, once nobody has it any more: without brokers librdkafka would wait for
+/// them, for ever, if partitions were being read.
+pub(crate) fn close<C: ConsumerContext + 'static>(consumer: Arc<BaseConsumer<C>>) -> Option<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name("kafka-close".to_owned());
+    let closing = thread.spawn(move || {
+        while Arc::strong_count(&consumer) > 1 {
+            std::thread::park_timeout(SHORT);
+        }
+    });
+    closing.ok()
 }
 
 pub(crate) fn admin(config: &Config) -> Result<AdminClient<Context>> {

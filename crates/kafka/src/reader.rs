@@ -8,6 +8,7 @@
 //! The group only shares out partitions; its offsets are written for the tools that show lag and never read.
 
 mod codec;
+mod fetcher;
 mod handover;
 mod member;
 mod pending;

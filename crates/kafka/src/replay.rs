@@ -1,6 +1,9 @@
 //! Reads a topic of one partition from its beginning to its end, and later on to its new end.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -20,7 +23,7 @@ use crate::{
 const STEP: Duration = Duration::from_millis(10);
 
 pub(crate) struct Replay {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     topic: String,
     /// Everything before this offset was read.
     next: i64,
@@ -30,7 +33,7 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(config: &Config, topic: String) -> Result<Self> {
         let consumer = client::create(&client::lone_consumer(config), Context::new("replay"))?;
-        Ok(Self { consumer, topic, next: 0, timeout: config.timeout() })
+        Ok(Self { consumer: Arc::new(consumer), topic, next: 0, timeout: config.timeout() })
     }
 
     /// Gives every record that is committed by now and was not given before to `take`. Blocks; where nothing is new,
@@ -122,6 +125,12 @@ impl Replay {
 
     fn failed(&self, cause: KafkaError) -> Error {
         error::of(format!("cannot read topic {}", self.topic), cause)
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        client::close(Arc::clone(&self.consumer));
     }
 }
 

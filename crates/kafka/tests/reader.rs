@@ -234,3 +234,24 @@ async fn a_reader_stops_although_the_brokers_are_gone() {
     kafka.kill().await;
     within("the reader's end", reader.stop()).await;
 }
+
+/// Its leaders count their terms from an older one on, and a client that has met a newer one passes over that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_was_put_back_is_read_again() {
+    let mut kafka = testing::private_kafka().await;
+    let config = config_of(&kafka.bootstrap, "put-back".to_owned());
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..50, 100)).await.unwrap();
+    let saved = kafka.save().await;
+    for _ in 0..2 {
+        kafka.stop().await;
+        kafka.start_again().await;
+    }
+    within("the writer", writer.resume(&())).await.unwrap();
+    writer.write(&inserts(&items, 50..150, 200)).await.unwrap();
+    let (mut reader, mut checkpoints) = (Reader::new(config.clone()).unwrap(), Checkpoints::new());
+    read(&mut reader, &mut checkpoints, 150).await;
+    kafka.put_back(saved).await;
+    let (_, held) = read_with_holds(&mut reader, &mut checkpoints, 0, 2).await;
+    assert!(held.iter().all(|(_, reason)| reason.contains("ends at")), "{held:?}");
+}

@@ -70,8 +70,9 @@ impl<'a> Turn<'a> {
             };
             turn.take(&part.records[start..position]);
             start = position + 1;
-            if let Some(refusal) = refusal {
-                turn.miss(record, refusal);
+            match refusal {
+                Some(refusal) => turn.miss(record, refusal),
+                None => turn.pass(record),
             }
         }
         turn.take(&part.records[start..]);
@@ -81,6 +82,13 @@ impl<'a> Turn<'a> {
     /// Rows up to the next truncate, and each truncate alone.
     fn take(&mut self, records: &'a [Record]) {
         self.pieces.extend(records.chunk_by(|a, b| !is_truncate(a) && !is_truncate(b)));
+    }
+
+    /// What is searched goes on behind what was applied before, too.
+    fn pass(&mut self, record: &Record) {
+        if let Some(search) = &mut self.search {
+            search.next_offset = Some(record.offset + 1);
+        }
     }
 
     /// Records before this one are missing.

@@ -129,6 +129,33 @@ async fn a_place_that_kafka_has_lost_is_looked_for_from_the_beginning() {
     .await;
 }
 
+/// A long history is read in several batches, and the truncate that heals is in the last one.
+#[tokio::test]
+async fn what_was_looked_through_from_the_beginning_is_not_looked_through_again() {
+    on_both(async |target| {
+        let t = simple("public.t");
+        let feed = Feed::complete(&t, 0).create(&["1", "a", "b"]);
+        let mut applier = target.applier();
+        let scope = vec![feed.partition.clone()];
+        apply(&mut applier, &[&feed]).await;
+        let before = target.checkpoint(&feed.partition).await.checkpoint;
+        let mut lost = batch([]);
+        lost.lost.push((feed.partition.clone(), "Kafka has lost records".to_owned()));
+        applier.write(&lost).await.unwrap();
+        assert_eq!(applier.resume(&scope).await.unwrap()[&feed.partition], Checkpoint::default());
+        applier.write(&batch([feed.part()])).await.unwrap();
+        assert_eq!(applier.retry_at(), None, "it would begin again for ever");
+        let position = applier.resume(&scope).await.unwrap()[&feed.partition];
+        assert_eq!(position, Checkpoint { next_offset: feed.records.last().unwrap().offset + 1, ..before });
+        let epoch = Epoch { generation: EPOCH.generation + 1, ..EPOCH };
+        let renewed = resync(Feed { epoch, offset: feed.offset + 1, ..Feed::new(&t, 0) }, 100_000);
+        applier.write(&batch([renewed.part()])).await.unwrap();
+        assert_eq!(target.held(&renewed.partition).await, "");
+        assert_eq!(target.rows(ALL).await, [["9", "new", "b"]]);
+    })
+    .await;
+}
+
 /// The checkpoints go back together with the rows, so what came after is read again.
 #[tokio::test]
 async fn a_database_that_was_restored_catches_up() {

@@ -171,8 +171,7 @@ impl Plan {
 pub fn of_servers(wave: u64) -> Option<Fault> {
     match wave % 6 {
         0 => Some(Fault::Server(Way::Kafka)),
-        1 => Some(Fault::Server(Way::Target)),
-        4 => Some(Fault::PutBack),
+        1 | 4 => Some(Fault::PutBack),
         2 => Some(Fault::Server(Way::Target)),
         3 => Some(Fault::Server(Way::Postgres)),
         _ => None,

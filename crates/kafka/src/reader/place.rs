@@ -6,7 +6,7 @@ use rdkafka::{Offset, consumer::Consumer};
 use tidemart_change::{Checkpoint, TopicPartition};
 use tidemart_pipeline::Result;
 
-use super::member::Member;
+use super::fetcher::Client;
 use crate::error;
 
 /// Where to start to read a partition.
@@ -46,8 +46,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The partitions that begin after the place where they are to be read, or end before it, and what that means.
 /// librdkafka says only that there are some. Blocks.
-pub(super) fn lost(member: &Member, started: &Places) -> Result<Vec<(TopicPartition, String)>> {
-    let positions = member.position().map_err(|cause| error::of("cannot find out what was read", cause))?;
+pub(super) fn lost(client: &Client, started: &Places) -> Result<Vec<(TopicPartition, String)>> {
+    let positions = client.position().map_err(|cause| error::of("cannot find out what was read", cause))?;
     let mut lost = Vec::new();
     for (partition, place) in started {
         let TopicPartition { topic, partition: number } = partition;
@@ -56,7 +56,7 @@ pub(super) fn lost(member: &Member, started: &Places) -> Result<Vec<(TopicPartit
             (Some(Offset::Offset(next)), _) | (_, Place::Offset(next)) => next,
             (_, Place::Beginning) => continue,
         };
-        let range = member.fetch_watermarks(topic, *number, TIMEOUT);
+        let range = client.fetch_watermarks(topic, *number, TIMEOUT);
         let (low, end) =
             range.map_err(|cause| error::of(format!("cannot find out what is in {topic}"), cause))?;
         if let Some(reason) = reason(next, low, end) {

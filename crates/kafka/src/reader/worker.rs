@@ -8,7 +8,7 @@ use std::{
 };
 
 use rdkafka::{
-    consumer::{CommitMode, Consumer},
+    consumer::CommitMode,
     error::KafkaError,
     message::{BorrowedMessage, Message},
     types::RDKafkaErrorCode,
@@ -19,12 +19,17 @@ use tracing::{debug, warn};
 
 use super::{
     codec::{Codec, Unreadable},
+    fetcher::{self, Client},
     handover::{Ending, Handover},
     member::{self, Member},
     pending::Pending,
     place::{self, Places},
 };
-use crate::{Config, error, replay};
+use crate::{
+    Config,
+    client::{self, Context},
+    error, replay,
+};
 
 /// How long the thread waits for a message before it looks around; also the delay of a new start.
 const IDLE: Duration = Duration::from_millis(50);
@@ -54,6 +59,10 @@ struct Worker {
     config: Arc<Config>,
     handover: Arc<Handover>,
     member: Arc<Member>,
+    fetcher: Arc<Client>,
+    /// The one before, while it is being closed.
+    closing: Option<JoinHandle<()>>,
+    voice: Arc<Context>,
     codec: Codec,
     pending: Pending,
     /// What is being read. A partition that cannot be read further is not, until the next start.
@@ -73,11 +82,16 @@ struct Worker {
 impl Worker {
     fn new(config: Arc<Config>, handover: Arc<Handover>) -> Result<Self> {
         let member = Arc::new(member::join(&config, Arc::clone(&handover))?);
+        let voice = Arc::new(Context::new("consumer"));
+        let fetcher = Arc::new(fetcher::open(&config, &voice)?);
         Ok(Self {
             codec: Codec::new(Arc::clone(&config)),
             config,
             handover,
             member,
+            fetcher,
+            closing: None,
+            voice,
             pending: Pending::default(),
             started: Places::new(),
             topics: HashSet::new(),
@@ -91,6 +105,8 @@ impl Worker {
     fn run(&mut self) -> Result<()> {
         while !self.handover.is_stopped() {
             self.start_where_told()?;
+            self.serve_the_group(Duration::ZERO)?;
+            self.renew()?;
             self.gather()?;
             self.hand_over()?;
             if self.committed.elapsed() >= COMMIT {
@@ -111,8 +127,23 @@ impl Worker {
         (self.pending, self.last, self.known_losses) = (Pending::default(), None, 0);
         self.topics = places.keys().map(|partition| Arc::clone(&partition.topic)).collect();
         self.started = places;
-        member::resume(&self.member, &std::mem::take(&mut self.halted))?;
-        member::start(&self.member, &self.started)
+        fetcher::resume(&self.fetcher, &std::mem::take(&mut self.halted))?;
+        fetcher::start(&self.fetcher, &self.started)
+    }
+
+    /// Another client in the place of one whose brokers were all away; not before the one before is closed, for which
+    /// brokers are needed.
+    fn renew(&mut self) -> Result<()> {
+        let closing = self.closing.as_ref().is_some_and(|closing| !closing.is_finished());
+        if closing || !fetcher::is_cut_off(&self.fetcher) {
+            return Ok(());
+        }
+        let reached = fetcher::reached(&self.fetcher, &self.started)?;
+        let another = Arc::new(fetcher::open(&self.config, &self.voice)?);
+        self.closing = client::close(std::mem::replace(&mut self.fetcher, another));
+        (self.started, self.known_losses) = (reached, 0);
+        self.halted.clear();
+        fetcher::start(&self.fetcher, &self.started)
     }
 
     /// Takes what is there; waits only where there is nothing to hand over.
@@ -124,8 +155,8 @@ impl Worker {
         };
         let begun = self.pending.rows();
         while !self.is_full() && self.pending.rows() < begun + ENOUGH {
-            let member = Arc::clone(&self.member);
-            match member.poll(wait) {
+            let fetcher = Arc::clone(&self.fetcher);
+            match fetcher.poll(wait) {
                 Some(Ok(message)) => self.take(&message)?,
                 Some(Err(cause)) => self.heed(cause)?,
                 None => break,
@@ -175,7 +206,7 @@ impl Worker {
         self.started.remove(partition);
         self.last = None;
         self.halted.push(partition.clone());
-        member::pause(&self.member, partition)
+        fetcher::pause(&self.fetcher, partition)
     }
 
     /// Some partition has nothing at the place where it is to be read. Which one is not told.
@@ -184,7 +215,7 @@ impl Worker {
             self.known_losses -= 1;
             return Ok(());
         }
-        let lost = place::lost(&self.member, &self.started)?;
+        let lost = place::lost(&self.fetcher, &self.started)?;
         self.known_losses = lost.len().saturating_sub(1);
         if lost.is_empty() {
             // Whatever it was is over: a leader that changed, a retention that was faster than the question.
@@ -222,7 +253,7 @@ impl Worker {
         if self.is_full() {
             self.handover.wait_for_news(PATIENCE);
             if !self.handover.has_news() {
-                return self.serve_the_group();
+                return self.wait_for_news();
             }
         }
         if self.handover.is_wanted() {
@@ -232,23 +263,29 @@ impl Worker {
     }
 
     /// The destination is stuck: the group must be answered nevertheless, without reading more.
-    fn serve_the_group(&mut self) -> Result<()> {
-        let member = Arc::clone(&self.member);
-        let failed = |cause| error::of("cannot pause reading", cause);
-        let assignment = member.assignment().map_err(failed)?;
-        member.pause(&assignment).map_err(failed)?;
+    fn wait_for_news(&mut self) -> Result<()> {
         while !self.handover.has_news() {
-            match member.poll(IDLE) {
-                Some(Ok(message)) => self.take(&message)?,
-                Some(Err(cause)) => self.heed(cause)?,
-                None => {}
-            }
-        }
-        // After a change of the assignment these partitions are not ours to resume.
-        if let Err(cause) = member.resume(&assignment) {
-            debug!(%cause, "cannot resume");
+            self.serve_the_group(IDLE)?;
         }
         Ok(())
+    }
+
+    /// Lets the member say what the group wants of it.
+    fn serve_the_group(&mut self, mut wait: Duration) -> Result<()> {
+        let member = Arc::clone(&self.member);
+        while let Some(said) = member.poll(wait) {
+            if let Err(cause) = said {
+                self.heed(cause)?;
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        client::close(Arc::clone(&self.fetcher));
     }
 }
 

@@ -138,6 +138,12 @@ fn gone() -> Error {
     Error::transient("the producer's thread has ended")
 }
 
+/// After an answer was overdue the broker may take so long to answer again on a new connection.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The facility under which librdkafka logs that a broker owes an answer for too long.
+const REQUEST_TIMEOUT: &str = "REQTMOUT";
+
 /// The thread's side.
 struct Transactions {
     producer: BaseProducer<Deliveries>,
@@ -174,10 +180,14 @@ impl From<Undelivered> for Failure {
 
 impl Transactions {
     fn new(config: &Config, batch_bytes: usize) -> Result<Self> {
-        let deliveries = Deliveries { context: Context::new("capture"), failed: Mutex::default() };
+        let (context, failed) = (Context::new("capture"), Mutex::default());
+        let deliveries = Deliveries { context, failed, overdue: Mutex::default() };
         let producer: BaseProducer<Deliveries> = client::create(&settings(config, batch_bytes), deliveries)?;
         let ready = producer.init_transactions(config.timeout());
         ready.map_err(|cause| error::of("cannot take over the capture's transactions", cause))?;
+        // A broker that was slow until now has got over it.
+        producer.poll(Duration::ZERO);
+        *producer.context().overdue.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(Self { producer, timeout: config.timeout(), open: false, failure: None })
     }
 
@@ -246,7 +256,7 @@ impl Transactions {
                     if Instant::now() < deadline =>
                 {
                     message = back;
-                    self.wait();
+                    self.wait()?;
                     self.delivered()?;
                 }
                 Err((cause, _)) => return Err(cause.into()),
@@ -271,7 +281,7 @@ impl Transactions {
     fn drain(&self) -> std::result::Result<(), Undelivered> {
         let deadline = Instant::now() + self.timeout;
         while self.producer.in_flight_count() > 0 {
-            self.wait();
+            self.wait()?;
             self.delivered()?;
             if Instant::now() > deadline {
                 return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut).into());
@@ -280,11 +290,22 @@ impl Transactions {
         Ok(())
     }
 
-    /// Sleeps a step and takes the reports. `poll` with a time of its own would not sleep: it rounds what is left of
-    /// it down to whole milliseconds, and turns round until the last one is over.
-    fn wait(&self) {
+    /// Sleeps a step and takes the reports; an error where the broker answers no more. `poll` with a time of its own
+    /// would not sleep: it rounds what is left of it down to whole milliseconds, and turns round until the last one is
+    /// over.
+    fn wait(&self) -> std::result::Result<(), KafkaError> {
+        let before = self.producer.in_flight_count();
         std::thread::park_timeout(STEP);
         self.producer.poll(Duration::ZERO);
+        let mut overdue = self.producer.context().overdue.lock().unwrap_or_else(PoisonError::into_inner);
+        match *overdue {
+            Some(_) if self.producer.in_flight_count() < before => *overdue = None,
+            Some(since) if since.elapsed() > GRACE => {
+                return Err(KafkaError::MessageProduction(RDKafkaErrorCode::RequestTimedOut));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn delivered(&self) -> std::result::Result<(), Undelivered> {
@@ -347,10 +368,16 @@ fn settings(config: &Config, batch_bytes: usize) -> ClientConfig {
 struct Deliveries {
     context: Context,
     failed: Mutex<Option<Undelivered>>,
+    /// Since when an answer is overdue and none has come: that connection is dead. So are the others, most likely,
+    /// which would be found out one after the other; those of another client are new.
+    overdue: Mutex<Option<Instant>>,
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == REQUEST_TIMEOUT {
+            *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         self.context.log(level, facility, message);
     }
 
