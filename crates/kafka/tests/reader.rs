@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::producer::Producer;
 use tidemart_change::{Checkpoint, TableSchema, TopicPartition};
@@ -254,4 +254,26 @@ async fn a_broker_that_was_put_back_is_read_again() {
     kafka.put_back(saved).await;
     let (_, held) = read_with_holds(&mut reader, &mut checkpoints, 0, 2).await;
     assert!(held.iter().all(|(_, reason)| reason.contains("ends at")), "{held:?}");
+}
+
+/// The group gives up the member that was only after its whole session, and nothing waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_goes_on_while_the_group_waits_for_a_session_that_is_over() {
+    let mut kafka = testing::private_kafka().await;
+    let config = config_of(&kafka.bootstrap, "session".to_owned());
+    let (mut writer, items) = declared(&config, "items").await;
+    writer.write(&inserts(&items, 0..50, 100)).await.unwrap();
+    let (mut reader, mut checkpoints) = (Reader::new(config.clone()).unwrap(), Checkpoints::new());
+    read(&mut reader, &mut checkpoints, 50).await;
+    kafka.stop().await;
+    // The time is the fault: longer than a session.
+    tokio::time::sleep(Duration::from_millis(u64::from(config.consumer.session_timeout_ms) + 2_000)).await;
+    kafka.start_again().await;
+    within("the writer", writer.resume(&())).await.unwrap();
+    writer.write(&inserts(&items, 50..100, 200)).await.unwrap();
+    let next = within("what was written", reader.next()).await.unwrap();
+    assert!(matches!(next, Next::Batch(_)), "{next:?}");
+    within("the group", async { while matches!(reader.next().await.unwrap(), Next::Batch(_)) {} }).await;
+    let all = read(&mut reader, &mut checkpoints, 50).await;
+    assert_eq!(ids(&all), (50..100).collect::<Vec<_>>());
 }

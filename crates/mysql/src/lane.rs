@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tidemart_change::{Checkpoint, Mark, Payload, Record, TopicPartition};
+use tidemart_change::{Checkpoint, Epoch, Mark, Payload, Record, TopicPartition, next_generation};
 
 use crate::{dead_letters::Parked, fault::Refusal, statement::Step};
 
@@ -66,9 +66,9 @@ pub(crate) fn judge(checkpoint: &Checkpoint, record: &Record) -> Verdict {
         }
         Some(epoch) => {
             return Verdict::Gap(Refusal::new(format!(
-                "records are of epoch {}, which is not newer than the replica's, {epoch}; \
-                 run: tidemart capture --start-over",
-                stamp.epoch
+                "records are of epoch {}, which is not newer than the replica's, {epoch}; {}",
+                stamp.epoch,
+                start_over(epoch)
             )));
         }
         None => {}
@@ -80,12 +80,18 @@ pub(crate) fn judge(checkpoint: &Checkpoint, record: &Record) -> Verdict {
             sequence - 1
         ))),
         // Both grow together, unless Kafka has lost what was applied and was filled anew.
-        _ if record.offset >= checkpoint.next_offset => Verdict::Gap(Refusal::new(
-            "sequence numbers go backward in Kafka, which has lost records that were applied; \
-             run: tidemart capture --start-over",
-        )),
+        _ if record.offset >= checkpoint.next_offset => Verdict::Gap(Refusal::new(format!(
+            "sequence numbers go backward in Kafka, which has lost records that were applied; {}",
+            start_over(stamp.epoch)
+        ))),
         _ => Verdict::Skip,
     }
+}
+
+/// The remedy where Kafka has lost what was applied.
+fn start_over(epoch: Epoch) -> String {
+    let next = next_generation(epoch.generation, SystemTime::now());
+    format!("stop the capture and run: tidemart capture --start-over {next}")
 }
 
 pub(crate) fn is_truncate(record: &Record) -> bool {

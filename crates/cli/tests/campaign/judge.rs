@@ -23,9 +23,9 @@ impl Seed {
         self.judge_by_verify()?;
         let changes = self.oracle.changes(&client).await.map_err(|error| error.to_string())?;
         let (bootstrap, prefix) = (self.cycle.kafka.bootstrap.clone(), self.cycle.prefix.clone());
-        let read = block_in_place(|| topics::events(&bootstrap, &prefix));
-        let mut events = std::mem::take(&mut self.deleted);
-        events.extend(read.map_err(|error| error.to_string())?);
+        let read = block_in_place(|| topics::records(&bootstrap, &prefix, None));
+        let events =
+            topics::with_deleted(std::mem::take(&mut self.deleted), read.map_err(|error| error.to_string())?);
         findings.absorb(checker::check(self.oracle.since, &changes, &events, &self.silences));
         self.verdict.events = events.len();
         self.verdict.findings = findings;

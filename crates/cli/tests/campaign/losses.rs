@@ -109,7 +109,7 @@ impl Seed {
         }
         let deleted = self.kafka()?.delete_records(&ends, &AdminOptions::new()).await;
         deleted.map_err(|error| format!("records of {topic} cannot be deleted: {error}"))?;
-        self.deleted.extend(records.into_iter().map(|record| record.event));
+        self.deleted.extend(records);
         Ok(())
     }
 

@@ -11,10 +11,10 @@ use tokio::task::block_in_place;
 use tokio_postgres::Client;
 
 use super::{
-    checker::{Event, Silence},
+    checker::Silence,
     folder,
     plan::{Fault, Plan, Program, Way},
-    topics::{self, Oracle},
+    topics::{self, Oracle, Read},
     verdict::{Met, Verdict},
     yard::Seat,
 };
@@ -68,7 +68,7 @@ pub struct Seed {
     /// What a loss has taken with it.
     pub(super) silences: Vec<Silence>,
     /// Records that stood in topics before they were deleted.
-    pub(super) deleted: Vec<Event>,
+    pub(super) deleted: Vec<Read>,
     /// Whether tables are being filled anew.
     pub(super) renews: bool,
     /// Databases that restored backups have left.

@@ -1,7 +1,7 @@
 //! Reads what the topics hold and what Postgres' log says, each to its end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -32,12 +32,15 @@ pub struct Read {
     pub event: Event,
 }
 
-/// Every record of the tables' topics under this prefix, in the order of their partitions. Blocks.
-pub fn events(bootstrap: &str, prefix: &str) -> Result<Vec<Event>, KafkaError> {
-    Ok(records(bootstrap, prefix, None)?.into_iter().map(|read| read.event).collect())
+/// What there is, behind what was deleted. A broker that is killed soon afterwards may have forgotten that it was.
+pub fn with_deleted(deleted: Vec<Read>, present: Vec<Read>) -> Vec<Event> {
+    let place = |read: &Read| (read.event.table.clone(), read.event.partition, read.offset);
+    let there: BTreeSet<_> = present.iter().map(place).collect();
+    let gone = deleted.into_iter().filter(|read| !there.contains(&place(read)));
+    gone.chain(present).map(|read| read.event).collect()
 }
 
-/// Of all topics, or one of them. Blocks.
+/// Every record of the tables' topics under this prefix, or of one of them, in the order of their partitions. Blocks.
 pub fn records(bootstrap: &str, prefix: &str, only: Option<&str>) -> Result<Vec<Read>, KafkaError> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)

@@ -65,6 +65,10 @@ impl ConsumerContext for MemberContext {
             }
             _ => None,
         };
+        // Nobody has asked for them: the session is over, because the brokers were away or we were. Until the group has
+        // shared out its partitions anew, for which it waits as long as the session that is gone would have lasted,
+        // reading goes on: whoever else has them by then is safe from us, as ever, by the checkpoints in MySQL.
+        let kept = assigned.is_none() && member.assignment_lost();
         let accepted = match &assigned {
             Some(_) => member.assign(&TopicPartitionList::new()),
             None => member.unassign(),
@@ -72,7 +76,9 @@ impl ConsumerContext for MemberContext {
         if let Err(cause) = accepted {
             self.handover.fail(error::of("cannot take part in the consumer group", cause));
         }
-        self.handover.assign(assigned);
+        if !kept {
+            self.handover.assign(assigned);
+        }
     }
 }
 

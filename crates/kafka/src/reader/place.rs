@@ -76,7 +76,8 @@ fn reason(next: i64, low: i64, end: i64) -> Option<String> {
     (next > end).then(|| {
         format!(
             "MySQL's checkpoint goes on at offset {next}, but the partition ends at {end}: Kafka has lost records that \
-             were applied, or the topic was made anew; run: tidemart capture --start-over"
+             were applied, or the topic was made anew; start tidemart capture, which stops and names the command that \
+             begins anew"
         )
     })
 }
