@@ -28,8 +28,8 @@ test-oldest: setup servers ## The tests of data with the oldest servers, Postgre
 campaign: setup servers ## Random faults and workloads; SEEDS=200 for so many seeds, SEEDS=71-200 to go on, SEED=17 for one alone
 	CAMPAIGN_SEEDS="$(SEEDS)" CAMPAIGN_SEED="$(SEED)" $(CARGO) test --locked -p tidemart --test main -- --exact campaign::seeds --nocapture
 
-stress: setup servers ## A transaction of a million rows, one of 2 GB, a thousand tables, in the release build; needs 20 GB of disk
-	STRESS=full $(CARGO) test --release --locked -p tidemart --test main -- stress:: --test-threads 1 --nocapture
+stress: setup servers ## A transaction of a million rows, one of 2 GB, a thousand tables, in the release build; ARGS=rows, bytes, tables or packet for one; 20 GB of disk
+	STRESS=full $(CARGO) test --release --locked -p tidemart --test main -- stress::$(ARGS) --test-threads 1 --nocapture
 
 # Before the tests, whose time limits are not made for a slow network. Built with the same features as they are.
 servers: setup
