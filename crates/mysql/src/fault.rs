@@ -33,6 +33,8 @@ enum Cause {
     Table,
     /// One row alone, for a reason that it is parked for.
     Row(Kind),
+    /// The same, and no row of its key can be in MySQL.
+    Key,
 }
 
 /// What a person can do about a row: whatever is parked of it is replaced. Not for a value of the key, since the old
@@ -50,6 +52,11 @@ impl Refusal {
         Self { reason: reason.into(), cause: Cause::Row(Kind::Refused) }
     }
 
+    /// No row can have this key in MySQL.
+    pub(crate) fn of_key(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), cause: Cause::Key }
+    }
+
     /// A row lacks columns and is not there.
     pub(crate) fn of_missing(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), cause: Cause::Row(Kind::Missing) }
@@ -60,7 +67,13 @@ impl Refusal {
         match self.cause {
             Cause::Table => None,
             Cause::Row(kind) => Some(kind),
+            Cause::Key => Some(Kind::Refused),
         }
+    }
+
+    /// Whether no row can have the key in MySQL.
+    pub(crate) fn is_of_key(&self) -> bool {
+        self.cause == Cause::Key
     }
 }
 

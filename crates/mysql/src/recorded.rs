@@ -96,8 +96,8 @@ pub(crate) async fn claim_topic(
     match conn.query_first::<Option<String>, _>(query).await.map_err(fault::querying)?.flatten() {
         Some(other) if other != topic => Err(Refusal::new(format!(
             "table {table} cannot be replicated: {name} is filled from the topic {other} of another capture; use another \
-             mysql.database, or, if that capture is no more, drop {name} and its rows in tidemart_tables and \
-             tidemart_checkpoints"
+             mysql.database, or, if that capture is no more, drop {name} and its rows in tidemart_tables, \
+             tidemart_checkpoints and tidemart_dead_letters"
         ))
         .into()),
         _ => Ok(()),

@@ -124,8 +124,8 @@ impl Replica {
 
     fn unfit(&self, index: usize, reason: impl Display) -> Refusal {
         let (table, column) = (&self.schema.table, &self.schema.columns[index].name);
-        let advice = if self.key.contains(&index) { "" } else { CORRECT };
-        Refusal::of_row(format!("column {table}.{column}: {reason}{advice}"))
+        let reason = format!("column {table}.{column}: {reason}");
+        if self.key.contains(&index) { Refusal::of_key(reason) } else { Refusal::of_row(reason + CORRECT) }
     }
 
     pub(crate) fn incomplete(&self) -> Refusal {

@@ -129,15 +129,18 @@ fn explain(error: Driver, role: Role, tables: &[TableChanges<'_>]) -> Fault {
     let unequal = matches!(error, Driver::Server(ServerError { code: MORE_THAN_ONE_ROW, .. }));
     match role {
         Role::Checkpoint if unequal => {
-            Error::transient("checkpoint moved: another consumer wrote this partition").into()
+            Error::transient(
+                "checkpoint moved: another consumer wrote this partition, or dead letters of it were retried or skipped",
+            )
+            .into()
         }
         Role::Known if unequal => Fault::Stale,
         Role::RowsExist(table) if unequal => row_missing(&tables[table].replica).into(),
         Role::RowsExist(table) | Role::Rows(table) => {
             fault::applying(error, Some(&tables[table].replica.schema))
         }
-        Role::Frame | Role::Checkpoint | Role::Known | Role::Truncate | Role::Letters => {
-            fault::querying(error).into()
-        }
+        // A letter that is there already, or does not fit: nothing that would pass.
+        Role::Letters => fault::applying(error, None),
+        Role::Frame | Role::Checkpoint | Role::Known | Role::Truncate => fault::querying(error).into(),
     }
 }

@@ -137,7 +137,8 @@ async fn ddl_is_followed_when_the_capture_is_off() {
 }
 
 /// These make another table of it: the replica is emptied.
-const ANEW: [&str; 5] = [
+const ANEW: [&str; 6] = [
+    "ALTER TABLE u DROP CONSTRAINT u_t_fkey; ALTER TABLE t ALTER id TYPE text; UPDATE t SET n = 7 WHERE id = '1'",
     "ALTER TABLE t DROP CONSTRAINT t_pkey CASCADE; ALTER TABLE t ADD PRIMARY KEY (n); DELETE FROM t WHERE id < 5; UPDATE t SET id = 1",
     "ALTER TABLE t ADD UNIQUE (n); ALTER TABLE t REPLICA IDENTITY USING INDEX t_n_key; UPDATE t SET id = id + 500 WHERE n > 25; UPDATE t SET n = -n",
     "ALTER TABLE t RENAME TO old; CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL, big text); INSERT INTO t VALUES (1, 7)",

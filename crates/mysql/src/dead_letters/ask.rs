@@ -9,6 +9,9 @@ use tidemart_pipeline::Result;
 use super::list::damaged;
 use crate::fault;
 
+/// Minutes after which a row is asked for again.
+const AGAIN_MIN: u32 = 10;
+
 /// Keys of a table whose rows are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -20,15 +23,17 @@ pub struct Missing {
     pub ids: Vec<u64>,
 }
 
-/// What parked changes that lack columns want and nobody has asked for yet, at most so many of them. A whole row that
-/// comes back replaces everything that is parked of its key.
+/// What parked changes that lack columns want, at most so many of them: such as nobody has asked for yet, or not for a
+/// while, since a request may be lost with a log that is. A whole row that comes back replaces everything that is parked
+/// of its key.
 ///
 /// # Errors
 /// As [`connect`](crate::connect); transient also before our tables are made.
 pub async fn missing(conn: &mut Conn, most: usize) -> Result<Vec<Missing>> {
     let query = format!(
         "SELECT id, source_schema, source_name, row_key FROM tidemart_dead_letters \
-         WHERE partial AND asked_at IS NULL ORDER BY id LIMIT {most}"
+         WHERE partial AND (asked_at IS NULL OR asked_at < NOW(6) - INTERVAL {AGAIN_MIN} MINUTE) \
+         ORDER BY asked_at, id LIMIT {most}"
     );
     let rows: Vec<(u64, String, String, String)> = conn.query(query).await.map_err(fault::querying)?;
     let mut tables: BTreeMap<TableName, Missing> = BTreeMap::new();

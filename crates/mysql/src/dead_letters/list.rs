@@ -50,12 +50,14 @@ pub struct Selection {
     pub table: Option<TableName>,
     /// Of this kind.
     pub kind: Option<Kind>,
+    /// With greater numbers than this.
+    pub after: u64,
 }
 
 /// A part of the dead letters.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// In the order of tables, partitions and sequences, so those of one key in their order.
+    /// In the order of their numbers, so those of one key in their order.
     pub letters: Vec<DeadLetter>,
     /// How many there are in all.
     pub total: u64,
@@ -71,8 +73,8 @@ pub struct Count {
 }
 
 impl Selection {
-    pub(super) fn condition(&self) -> String {
-        let mut conditions = vec!["TRUE".to_owned()];
+    fn condition(&self) -> String {
+        let mut conditions = vec![format!("id > {}", self.after)];
         if !self.ids.is_empty() {
             let ids: Vec<_> = self.ids.iter().map(u64::to_string).collect();
             conditions.push(format!("id IN ({})", ids.join(",")));

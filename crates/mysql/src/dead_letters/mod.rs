@@ -24,3 +24,4 @@ pub use retry::{Outcome, retry, skip};
 
 pub(crate) use letter::Letter;
 pub(crate) use parked::{Changes, Parked, load};
+pub(crate) use retry::Place;

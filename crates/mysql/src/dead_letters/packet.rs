@@ -3,12 +3,12 @@
 use tidemart_change::TopicPartition;
 
 use super::{
-    Changes, Letter,
+    Changes, Letter, Place,
     letter::{change, is_whole, operation, write_row},
 };
 use crate::{
     dialect::write_string,
-    statement::{Packet, Role, assert_rows, push},
+    statement::{FAILURE, Packet, Role, assert_rows, push},
 };
 
 /// Bytes of a row in one statement, where the packet allows; its literal is at most twice as long.
@@ -26,35 +26,59 @@ impl Packet {
     }
 
     /// Removes letters of a partition by their sequence numbers.
-    pub(crate) fn remove_letters(&mut self, partition: &TopicPartition, sequences: &[u64]) {
-        if sequences.is_empty() {
-            return;
-        }
-        let list: Vec<_> = sequences.iter().map(u64::to_string).collect();
-        let list = list.join(",");
-        for table in ["tidemart_dead_letter_rows", "tidemart_dead_letters"] {
-            self.statement(Role::Letters, |sql| {
-                push(sql, format_args!("DELETE FROM {table} WHERE "));
-                write_partition(sql, partition);
-                push(sql, format_args!(" AND seq IN ({list})"));
-            });
+    fn remove_letters(&mut self, partition: &TopicPartition, sequences: &[u64]) {
+        if !sequences.is_empty() {
+            self.remove(partition, &format!(" AND seq IN ({})", list(sequences)), "");
         }
     }
 
-    /// The same; fails unless all of them are there.
-    pub(crate) fn remove_these_letters(&mut self, partition: &TopicPartition, sequences: &[u64]) {
-        self.remove_letters(partition, sequences);
-        self.statement(Role::Known, |sql| assert_rows(sql, sequences.len()));
+    /// Removes these letters; fails unless all of them are there.
+    pub(crate) fn remove_these_letters(&mut self, partition: &TopicPartition, letters: &[Place]) {
+        let sequences: Vec<_> = letters.iter().map(|place| place.sequence).collect();
+        let ids: Vec<_> = letters.iter().map(|place| place.id).collect();
+        // Numbered anew in a newer epoch, another letter may have such a sequence number by now.
+        let (sequences, own) =
+            (format!(" AND seq IN ({})", list(&sequences)), format!(" AND id IN ({})", list(&ids)));
+        self.remove(partition, &sequences, &own);
+        self.statement(Role::Known, |sql| assert_rows(sql, letters.len()));
     }
 
     /// Removes every letter of a partition.
     pub(crate) fn remove_all_letters(&mut self, partition: &TopicPartition) {
-        for table in ["tidemart_dead_letter_rows", "tidemart_dead_letters"] {
+        self.remove(partition, "", "");
+    }
+
+    /// By their index: a scan would wait for the letters of other lanes. The letters last, whose number is told then.
+    fn remove(&mut self, partition: &TopicPartition, which: &str, of_letters: &str) {
+        let tables =
+            [("tidemart_dead_letter_rows", "PRIMARY", ""), ("tidemart_dead_letters", "place", of_letters)];
+        for (table, index, more) in tables {
             self.statement(Role::Letters, |sql| {
-                push(sql, format_args!("DELETE FROM {table} WHERE "));
+                push(sql, format_args!("DELETE {table} FROM {table} FORCE INDEX ({index}) WHERE "));
                 write_partition(sql, partition);
+                push(sql, format_args!("{which}{more}"));
             });
         }
+    }
+
+    /// Fails where a key still has letters.
+    pub(crate) fn assert_free(&mut self, partition: &TopicPartition, keys: &[&str]) {
+        self.statement(Role::Known, |sql| {
+            sql.extend_from_slice(
+                b"SET @tidemart=IF((SELECT COUNT(*) FROM tidemart_dead_letters FORCE INDEX (place) WHERE ",
+            );
+            write_partition(sql, partition);
+            sql.extend_from_slice(b" AND row_key IN (");
+            for (position, key) in keys.iter().enumerate() {
+                if position > 0 {
+                    sql.push(b',');
+                }
+                write_string(sql, key.as_bytes());
+            }
+            sql.extend_from_slice(b"))=0,1,");
+            sql.extend_from_slice(FAILURE);
+            sql.push(b')');
+        });
     }
 
     fn park(&mut self, letter: &Letter<'_>, piece: usize) {
@@ -93,6 +117,11 @@ impl Packet {
         }
         self.cut_here();
     }
+}
+
+fn list(numbers: &[u64]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
+    numbers.join(",")
 }
 
 fn write_partition(sql: &mut Vec<u8>, partition: &TopicPartition) {

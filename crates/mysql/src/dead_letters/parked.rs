@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mysql_async::{Conn, prelude::Queryable};
-use tidemart_change::{Record, TopicPartition};
-use tidemart_pipeline::Result;
+use tidemart_change::{Op, Record, Stamp, TopicPartition};
+use tidemart_pipeline::{Error, Result};
 
 use super::{
     Kind, Letter,
@@ -25,6 +25,7 @@ pub(crate) struct Parked {
     pub(crate) version: u64,
     /// Sequence numbers by key.
     keys: BTreeMap<String, Vec<u64>>,
+    count: usize,
 }
 
 /// What a transaction parks of one partition, and what it removes.
@@ -41,7 +42,7 @@ pub(crate) struct Changes<'a> {
 impl Parked {
     /// Nothing, as of this version.
     pub(crate) fn new(version: u64) -> Self {
-        Self { version, keys: BTreeMap::new() }
+        Self { version, ..Self::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -50,17 +51,19 @@ impl Parked {
 
     /// How many changes are parked.
     pub(crate) fn count(&self) -> usize {
-        self.keys.values().map(Vec::len).sum()
+        self.count
     }
 
     /// The table was emptied.
     pub(crate) fn clear(&mut self) {
         self.keys.clear();
+        self.count = 0;
     }
 
     /// After the transaction.
     pub(crate) fn settle(&mut self, changes: &Changes<'_>) {
-        self.keys.retain(|key, _| !changes.freed.contains(key));
+        changes.freed.iter().for_each(|key| drop(self.keys.remove(key)));
+        self.count = (self.count + changes.letters.len()).saturating_sub(changes.removed.len());
         for letter in &changes.letters {
             self.keys.entry(letter.key.clone()).or_default().push(letter.record.stamp.sequence);
         }
@@ -88,9 +91,11 @@ impl<'a> Changes<'a> {
         record: &'a Record,
         limit: usize,
     ) -> std::result::Result<bool, Refusal> {
+        if parked.is_empty() && self.letters.is_empty() {
+            return Ok(false);
+        }
         let Some((op, row, _)) = change(record) else { return Ok(false) };
-        if parked.is_empty() && self.letters.is_empty() || Place::from(&record.stamp) <= replica.truncated_at
-        {
+        if Place::from(&record.stamp) <= replica.truncated_at {
             return Ok(false);
         }
         let key = key(replica, &record.schema, row)?;
@@ -131,6 +136,10 @@ impl<'a> Changes<'a> {
         if is_whole(op, row) {
             self.free(parked, key.clone());
         }
+        // MySQL has no such row: there is nothing to delete.
+        if op == Op::Delete && refusal.is_of_key() {
+            return Ok(());
+        }
         self.park(parked, record, limit, (key, kind, refusal.reason.clone()))
     }
 
@@ -150,7 +159,9 @@ impl<'a> Changes<'a> {
         limit: usize,
         (key, kind, reason): (String, Kind, String),
     ) -> std::result::Result<(), Refusal> {
-        if parked.count() + self.letters.len() >= limit + self.removed.len() {
+        // One that takes the place of others is no further one.
+        let replaces = limit > 0 && self.freed.contains(&key);
+        if !replaces && parked.count() + self.letters.len() >= limit + self.removed.len() {
             let behind = if limit == 0 {
                 String::new()
             } else {
@@ -167,28 +178,69 @@ impl<'a> Changes<'a> {
 
 /// Reads what is parked of these partitions. Their checkpoints must have been read before: a change in between is found
 /// out by the next transaction, which compares [`Parked::version`].
+///
+/// What is parked of a history that the checkpoint does not know, because the one was restored without the other, is
+/// removed: those changes come again.
 pub(crate) async fn load(conn: &mut Conn, lanes: &mut BTreeMap<TopicPartition, Lane>) -> Result<()> {
     let query = "SELECT DISTINCT topic, part FROM tidemart_dead_letters";
     let partitions: Vec<(String, i32)> = conn.query(query).await.map_err(fault::querying)?;
     for (topic, part) in partitions {
         let partition = TopicPartition { topic: topic.into(), partition: part };
-        if let Some(lane) = lanes.get_mut(&partition) {
-            lane.parked.keys = keys(conn, &partition).await?;
+        if let Some(lane) = lanes.get_mut(&partition)
+            && !load_lane(conn, &partition, lane).await?
+        {
+            forget_unknown(conn, &partition).await?;
+            return Err(Error::transient(format!(
+                "dead letters of {partition} were of another history than its checkpoint and are removed"
+            )));
         }
     }
     Ok(())
 }
 
-async fn keys(conn: &mut Conn, partition: &TopicPartition) -> Result<BTreeMap<String, Vec<u64>>> {
+/// Says whether the checkpoint knows all of them.
+async fn load_lane(conn: &mut Conn, partition: &TopicPartition, lane: &mut Lane) -> Result<bool> {
     let query = format!(
-        "SELECT row_key, seq FROM tidemart_dead_letters WHERE topic = {} AND part = {} ORDER BY seq",
-        quote_string(&partition.topic),
-        partition.partition
+        "SELECT row_key, seq, stamp FROM tidemart_dead_letters WHERE {} ORDER BY seq",
+        of_partition(partition)
     );
-    let mut keys: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    let rows: Vec<(String, u64)> = conn.query(query).await.map_err(fault::querying)?;
-    for (key, sequence) in rows {
-        keys.entry(key).or_default().push(sequence);
+    let rows: Vec<(String, u64, String)> = conn.query(query).await.map_err(fault::querying)?;
+    for (key, sequence, stamp) in rows {
+        let epoch = stamp.parse::<Stamp>().ok().map(|stamp| stamp.epoch);
+        if sequence > lane.checkpoint.sequence || epoch != lane.checkpoint.epoch {
+            return Ok(false);
+        }
+        lane.parked.keys.entry(key).or_default().push(sequence);
+        lane.parked.count += 1;
     }
-    Ok(keys)
+    Ok(true)
+}
+
+/// In one transaction with the checkpoint, which another consumer may be about to move.
+async fn forget_unknown(conn: &mut Conn, partition: &TopicPartition) -> Result<()> {
+    let of_partition = of_partition(partition);
+    let unknown = format!(
+        "{of_partition} AND (seq > @tidemart_seq OR @tidemart_epoch IS NULL OR SUBSTRING_INDEX(stamp, ' ', 1) <> @tidemart_epoch)"
+    );
+    for statement in [
+        "START TRANSACTION".to_owned(),
+        format!("UPDATE tidemart_checkpoints SET parked = parked + 1 WHERE {of_partition}"),
+        format!(
+            "SELECT seq, epoch INTO @tidemart_seq, @tidemart_epoch FROM tidemart_checkpoints WHERE {of_partition}"
+        ),
+        format!(
+            "DELETE FROM tidemart_dead_letter_rows WHERE {of_partition} AND seq IN \
+             (SELECT seq FROM tidemart_dead_letters WHERE {unknown})"
+        ),
+        format!("DELETE FROM tidemart_dead_letters WHERE {unknown}"),
+        "COMMIT".to_owned(),
+    ] {
+        conn.query_drop(statement).await.map_err(fault::querying)?;
+    }
+    Ok(())
+}
+
+/// The condition for a partition's rows in our own tables.
+pub(super) fn of_partition(partition: &TopicPartition) -> String {
+    format!("topic = {} AND part = {}", quote_string(&partition.topic), partition.partition)
 }

@@ -55,9 +55,13 @@ pub(super) fn condition(replica: &Replica, key: &[String], bound: Bound) -> Resu
     text(sql)
 }
 
-/// A condition that is true for these keys.
+/// A condition that is true for these keys; one that no row can have in MySQL has none there.
 pub(super) fn list(replica: &Replica, keys: &[Key]) -> Result<String> {
-    let rows = keys.iter().map(|key| row(replica, key)).collect::<Result<Vec<_>>>()?;
+    let mut rows = keys.iter().map(|key| row(replica, key)).collect::<Result<Vec<_>>>()?;
+    rows.retain(|row| replica.write_key_condition(&mut Vec::new(), row).is_ok());
+    if rows.is_empty() {
+        return Ok("FALSE".to_owned());
+    }
     let mut sql = Vec::new();
     write_keys(&mut sql, replica, &rows.iter().collect::<Vec<_>>()).map_err(|refusal| unfit(&refusal))?;
     text(sql)

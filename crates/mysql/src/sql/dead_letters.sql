@@ -16,4 +16,4 @@ SELECT
     DATE_FORMAT(asked_at, '%Y-%m-%dT%TZ')
 FROM tidemart_dead_letters
 WHERE {condition}
-ORDER BY source_schema, source_name, topic, part, seq
+ORDER BY id

@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use tidemart_change::{SnapshotProgress, TableName, TableSchema, TableState};
+use tidemart_change::{SnapshotProgress, TableName, TableState};
 use tracing::{error, info, warn};
 
 use crate::{
     catalog::{Catalog, CatalogTable},
     snapshot::{SnapshotTable, Work},
-    stream::{Table, difference, grown, is_silent, key_names},
+    stream::{Table, difference, grown, is_silent, same_key},
 };
 
 /// The tables of a session.
@@ -181,8 +181,8 @@ fn fate(table: &CatalogTable, state: &TableState, member: bool) -> Fate {
         _ if !member => {
             return Fate::Resync("it was out of the publication, so changes of it may be missing");
         }
-        _ if keys_differ(&state.schema, &table.schema) => {
-            return Fate::Resync("its key consists of other columns");
+        _ if !same_key(&state.schema, &table.schema) => {
+            return Fate::Resync("its key has other columns or types");
         }
         _ => {}
     }
@@ -191,8 +191,4 @@ fn fate(table: &CatalogTable, state: &TableState, member: bool) -> Fate {
     }
     let moved = state.origin.is_some_and(|origin| origin != table.origin);
     if moved { Fate::Refresh("its rows were rewritten".to_owned()) } else { Fate::Same }
-}
-
-fn keys_differ(known: &TableSchema, found: &TableSchema) -> bool {
-    key_names(known) != key_names(found)
 }

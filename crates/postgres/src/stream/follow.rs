@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{
     Decoder,
-    shape::{Unfollowed, difference, key_names, of_relation},
+    shape::{Unfollowed, difference, of_relation, same_key},
     transaction::outside,
 };
 use crate::pgoutput::Relation;
@@ -67,8 +67,8 @@ impl Decoder {
             }
             Err(Unfollowed::Type(_)) => self.resync(index, "it had a column of a type that is not supported"),
             Err(Unfollowed::Key(reason)) => self.resync(index, &reason),
-            Ok(seen) if key_names(&seen) != key_names(&known) => {
-                self.resync(index, "its key consists of other columns");
+            Ok(seen) if !same_key(&known, &seen) => {
+                self.resync(index, "its key has other columns or types");
             }
             Ok(seen) => {
                 if let Err(reason) = (self.target.0)(&seen) {

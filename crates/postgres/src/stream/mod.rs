@@ -23,7 +23,7 @@ use tracing::info;
 use self::{builder::Builder, follow::Bound, transaction::Transaction, window::Window};
 pub(crate) use self::{
     repair::Keys,
-    shape::{difference, grown, key_names},
+    shape::{difference, grown, same_key},
     table::{Table, is_silent},
 };
 use crate::{

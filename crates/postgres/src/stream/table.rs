@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use super::{
     Decoder,
-    shape::{difference, key_names, merged},
+    shape::{difference, merged, same_key},
 };
 use crate::catalog::CatalogTable;
 
@@ -157,7 +157,7 @@ impl Decoder {
             return false;
         }
         let same_table = known.origin.is_some_and(|origin| origin.oid == found.origin.oid);
-        let emptied = !same_table || key_names(&known.schema) != key_names(&found.schema);
+        let emptied = !same_table || !same_key(&known.schema, &found.schema);
         let moved = known.origin != Some(found.origin);
         if differs {
             known.schema = Arc::new(merged(&known.schema, &found.schema));

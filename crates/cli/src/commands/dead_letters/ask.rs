@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidemart_change::{Request, request::Want};
 use tidemart_mysql::{Conn, dead_letters};
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Kind, Result, error::chain};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -28,7 +28,7 @@ pub async fn ask_for_missing(config: &Config, shutdown: CancellationToken) {
         let asking = shutdown.run_until_cancelled(ask(&mut conn, mysql, postgres)).await;
         match asking {
             Some(Err(error)) if !told => {
-                warn!(error = %tidemart_pipeline::error::chain(&error), "cannot ask for missing rows; trying again");
+                warn!(error = %chain(&error), "cannot ask for missing rows; trying again");
                 told = true;
             }
             Some(Err(error)) => debug!(%error, "cannot ask for missing rows"),
@@ -55,9 +55,15 @@ async fn ask(
             table: table.clone(),
             want: Want::Repair(missing.keys),
         };
-        tidemart_postgres::request(postgres, &request).await?;
+        match tidemart_postgres::request(postgres, &request).await {
+            Ok(()) => info!(%table, keys, "asked Postgres for rows that are missing in MySQL"),
+            Err(error) if error.kind() == Kind::Transient => return Err(error),
+            // Such as a table that was dropped: no reason to leave the others. Asked again when its time has come.
+            Err(error) => {
+                warn!(%table, error = %chain(&error), "cannot ask Postgres for rows that are missing in MySQL");
+            }
+        }
         dead_letters::note_asked(&mut conn, &missing.ids).await?;
-        info!(%table, keys, "asked Postgres for rows that are missing in MySQL");
     }
     *kept = Some(conn);
     Ok(())

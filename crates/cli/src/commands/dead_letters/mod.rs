@@ -103,7 +103,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
 
 impl Chosen {
     fn selection(self) -> Selection {
-        Selection { ids: self.ids, table: self.table, kind: None }
+        Selection { ids: self.ids, table: self.table, ..Selection::default() }
     }
 }
 
