@@ -1,6 +1,6 @@
 //! What the source does to a table as a whole is followed: TRUNCATE, DDL, also such as leaves no event.
 
-use tidemart_change::{Item, Mark, Op};
+use tidemart_change::{Item, Mark, Op, request::REQUEST_PREFIX};
 
 use crate::{
     kept::{Kept, name},
@@ -277,4 +277,64 @@ async fn a_shape_that_changes_within_a_transaction() {
         .map(|change| change.schema.version)
         .collect();
     assert_eq!(versions.into_iter().collect::<Vec<_>>(), [1, 2]);
+}
+
+/// What happened to `t` between its first snapshot and the mark that empties it: nothing is published.
+fn assert_silent_until_emptied(kept: &Kept) {
+    let of_t = |item: &Item| match item {
+        Item::Change(change) => change.schema.table == name("t"),
+        Item::Mark { schema, .. } => schema.table == name("t"),
+    };
+    let items = kept.items().into_iter().filter(of_t);
+    let mut since = items.skip_while(|item| !matches!(item, Item::Mark { mark: Mark::SnapshotEnd, .. }));
+    assert!(since.next().is_some() && matches!(since.next(), Some(Item::Mark { mark: Mark::Truncate, .. })));
+}
+
+/// All of it stands in one transaction, so that no new session comes between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_to_be_emptied_is_not_followed() {
+    let (fixture, kept, capture) = running().await;
+    let resync = r#"{"table":{"schema":"public","name":"t"},"want":"resync"}"#;
+    fixture
+        .execute(&format!(
+            "BEGIN; SELECT pg_logical_emit_message(true, '{REQUEST_PREFIX}', '{resync}'); INSERT INTO t VALUES (100, 1); \
+             ALTER TABLE t ADD COLUMN m int; INSERT INTO t VALUES (101, 1, NULL, 5); COMMIT"
+        ))
+        .await;
+    kept.until_ended("t", 2).await;
+    fixture.caught_up(&kept).await;
+    fixture.finish(capture).await;
+    assert_silent_until_emptied(&kept);
+    let (begin, end) = (Mark::SnapshotBegin, Mark::SnapshotEnd);
+    assert_eq!(kept.lock().marks("t"), [begin, end, Mark::Truncate, begin, end]);
+    assert_equal(&fixture, &kept).await;
+}
+
+/// Both are published, so that the stream tells of it before the catalog is looked at again, which is never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_captured_tables_that_swap_their_names() {
+    let mut fixture = Fixture::new(
+        "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1), (2, 2); \
+         CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u VALUES (7, 7)",
+    )
+    .await;
+    fixture.config.limits.discover_ms = 86_400_000;
+    let kept = Kept::new();
+    let capture = Capture::start(&fixture.config, &kept);
+    for table in ["t", "u"] {
+        kept.until_done(table).await;
+    }
+    fixture
+        .execute(
+            "BEGIN; ALTER TABLE t RENAME TO x; ALTER TABLE u RENAME TO t; ALTER TABLE x RENAME TO u; COMMIT; \
+             INSERT INTO t VALUES (8, 8); INSERT INTO u VALUES (3, 3)",
+        )
+        .await;
+    for table in ["t", "u"] {
+        kept.until_ended(table, 2).await;
+    }
+    fixture.caught_up(&kept).await;
+    fixture.finish(capture).await;
+    assert_silent_until_emptied(&kept);
+    assert_equal(&fixture, &kept).await;
 }

@@ -19,11 +19,15 @@ mod loss;
 #[cfg(test)]
 mod preflight;
 #[cfg(test)]
+mod publication;
+#[cfg(test)]
 mod replica;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod settings;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tidemart_change::{Item, Lsn, Op};
+use tidemart_change::{Item, Lsn, Op, request::REQUEST_PREFIX};
 
 use crate::{
     kept::{Fault, Kept},
@@ -127,4 +127,66 @@ async fn a_huge_transaction_goes_on_in_its_middle() {
     let ordinals: Vec<_> = kept.changes("a").iter().map(|change| change.ordinal).collect();
     assert_eq!(ordinals, (1..=2000).collect::<Vec<_>>());
     assert!(kept.lock().batches.iter().all(|batch| batch.items.len() <= 101), "batches are bounded");
+}
+
+/// The numbers of a transaction's changes are the same for a session that drops some of them and for one that does not:
+/// the first meets three rows of `a` before the request that has the others dropped, the second drops all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_is_counted() {
+    let mut fixture = Fixture::new(TABLES).await;
+    fixture.config.limits.batch_rows = 10;
+    let kept = Kept::new();
+    let capture = Capture::start(&fixture.config, &kept);
+    for table in ["a", "b"] {
+        kept.until_done(table).await;
+    }
+    fixture.caught_up(&kept).await;
+    let resync = r#"{"table":{"schema":"public","name":"a"},"want":"resync"}"#;
+    fixture
+        .execute(&format!(
+            "BEGIN; INSERT INTO a VALUES (1), (2), (3); \
+             SELECT pg_logical_emit_message(true, '{REQUEST_PREFIX}', '{resync}'); INSERT INTO a VALUES (4), (5); \
+             INSERT INTO b SELECT generate_series(1, 40); COMMIT"
+        ))
+        .await;
+    kept.until_ended("a", 2).await;
+    fixture.caught_up(&kept).await;
+    fixture.finish(capture).await;
+    let ordinals = |table| kept.changes(table).iter().map(|change| change.ordinal).collect::<Vec<_>>();
+    assert_eq!(ordinals("b"), (6..=45).collect::<Vec<_>>());
+    assert_eq!(ordinals("a"), [1, 2, 3, 0, 0, 0, 0, 0]);
+    assert!(kept.lock().resumes > 1, "another session went on in the middle");
+    for table in ["a", "b"] {
+        fixture.assert_equal(&kept, &crate::kept::name(table)).await;
+    }
+}
+
+/// A new key is a delete and a create: a position knows no place between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_records_of_one_message_are_in_one_batch() {
+    let mut fixture = Fixture::new(TABLES).await;
+    fixture.config.limits.batch_rows = 3;
+    let kept = Kept::new();
+    let capture = Capture::start(&fixture.config, &kept);
+    for table in ["a", "b"] {
+        kept.until_done(table).await;
+    }
+    fixture.execute("INSERT INTO a SELECT generate_series(1, 20)").await;
+    fixture.execute("UPDATE a SET id = id + 1000").await;
+    fixture.caught_up(&kept).await;
+    fixture.finish(capture).await;
+    let batches = &kept.lock().batches;
+    let of = |batch: &tidemart_change::CaptureBatch, op| {
+        let is = |item: &&Item| matches!(item, Item::Change(change) if change.op == op);
+        batch.items.iter().filter(is).count()
+    };
+    let deletes: Vec<_> =
+        batches.iter().map(|batch| of(batch, Op::Delete)).filter(|count| *count > 0).collect();
+    assert!(
+        deletes.len() > 5 && deletes.iter().sum::<usize>() == 20,
+        "cut, but between messages: {deletes:?}"
+    );
+    for batch in batches.iter().filter(|batch| of(batch, Op::Delete) > 0) {
+        assert_eq!(of(batch, Op::Delete), of(batch, Op::Create));
+    }
 }

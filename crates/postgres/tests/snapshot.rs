@@ -193,3 +193,44 @@ async fn a_table_that_appears_between_two_starts_is_read() {
         fixture.assert_equal(&kept, &name(table)).await;
     }
 }
+
+/// The plan is made, and the first chunk of `a`, before the statements are run; nothing else tells of them, since the
+/// catalog is not looked at again and no row of `t` is written.
+async fn read_after(statements: &str) -> (Fixture, Kept) {
+    let mut fixture = Fixture::new(
+        "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 100); \
+         CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, g FROM generate_series(1, 5) g",
+    )
+    .await;
+    (fixture.config.limits.chunk_rows, fixture.config.limits.discover_ms) = (10, 86_400_000);
+    (fixture.config.limits.linger_ms, fixture.config.limits.busy_linger_ms) = (0, 0);
+    let kept = Kept::new();
+    kept.with(|inner| inner.stall_at = Some(Box::new(|batch| reads(batch) > 0)));
+    let capture = Capture::start(&fixture.config, &kept);
+    kept.until_true("the first chunk", |inner| inner.stalled).await;
+    fixture.execute(statements).await;
+    kept.with(|inner| inner.stalled = false);
+    kept.until_done("t").await;
+    fixture.caught_up(&kept).await;
+    fixture.finish(capture).await;
+    (fixture, kept)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shape_that_is_newer_than_the_plan_is_seen_by_the_chunk() {
+    let (fixture, kept) = read_after("ALTER TABLE t ADD COLUMN m int DEFAULT 7").await;
+    fixture.assert_equal(&kept, &name("t")).await;
+    let (_, kept) = read_after("ALTER TABLE t ALTER n TYPE text USING 'x' || n").await;
+    let types = kept.changes("t").into_iter().map(|change| change.schema.columns[1].column_type.clone());
+    assert_eq!(types.collect::<Vec<_>>(), vec![tidemart_change::ColumnType::Text; 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_table_than_the_plans_is_seen_by_the_chunk() {
+    let (fixture, kept) = read_after(
+        "ALTER TABLE t RENAME TO old; CREATE TABLE t (LIKE old INCLUDING ALL); INSERT INTO t VALUES (9, 9)",
+    )
+    .await;
+    fixture.assert_equal(&kept, &name("t")).await;
+    assert!(kept.lock().marks("t").contains(&Mark::Truncate));
+}

@@ -131,9 +131,6 @@ impl Decoder {
         schema.version = table.state.schema.version + 1;
         table.state.schema = Arc::new(schema);
         table.reshaped = true;
-        if let Some(window) = self.window.as_mut().filter(|window| window.table() == index) {
-            window.spoil();
-        }
         self.refresh(index, commit_lsn, &format!("its shape changed: {what}"));
     }
 

@@ -92,6 +92,10 @@ impl Stream {
 }
 
 fn relation() -> Message {
+    described(&["id", "v"])
+}
+
+fn described(names: &[&str]) -> Message {
     let column = |name: &str, key| crate::pgoutput::RelationColumn {
         key,
         name: name.to_owned(),
@@ -103,7 +107,7 @@ fn relation() -> Message {
         schema: "s".to_owned(),
         name: "t".to_owned(),
         identity: b'd',
-        columns: vec![column("id", true), column("v", false)],
+        columns: names.iter().map(|name| column(name, *name == "id")).collect(),
     })
 }
 
@@ -164,4 +168,30 @@ fn a_request_voids_what_is_being_read() {
     assert_eq!(stream.changes(), []);
     assert!(stream.decoder.needs_plan());
     assert_eq!(stream.decoder.tables[0].state.progress, SnapshotProgress::Pending);
+}
+
+/// What was read in one shape is not emitted in another.
+#[test]
+fn another_shape_voids_the_chunk() {
+    let mut stream = Stream::new();
+    assert!(stream.mark(Outcome::Nothing, Some(Opens::Range(0))));
+    let insert = Message::Insert { relation: 7, new: row("2", Some("b")) };
+    stream.transaction([described(&["id", "w"]), insert]);
+    assert!(stream.mark(chunk(vec![row("1", Some("a"))]), None));
+    assert_eq!(stream.changes(), [(Op::Create, Some(row("2", Some("b"))))]);
+    assert!(stream.decoder.needs_plan());
+    assert_eq!(stream.decoder.tables[0].state.progress, SnapshotProgress::Pending);
+}
+
+/// A new shape does not have a table go on that was stopped: its rows since then are in no replica.
+#[test]
+fn a_stopped_table_is_not_followed() {
+    let mut stream = Stream::new();
+    stream.decoder.stop(0, "a reason");
+    let insert = Message::Insert { relation: 7, new: row("2", Some("b")) };
+    stream.transaction([described(&["id", "w"]), insert]);
+    assert_eq!(stream.changes(), []);
+    let state = &stream.decoder.tables[0].state;
+    assert_eq!(state.progress, SnapshotProgress::Stopped("a reason".to_owned()));
+    assert_eq!(state.schema.version, 1);
 }

@@ -56,11 +56,6 @@ impl Window {
         (self.bytes, self.emptied) = (0, true);
     }
 
-    /// The chunk must be read again.
-    pub(super) fn spoil(&mut self) {
-        self.overflowed = true;
-    }
-
     /// The table was changed.
     pub(super) fn note(&mut self, change: &Change) {
         let Some(row) = change.key_row().filter(|_| !self.overflowed) else { return };
