@@ -92,7 +92,7 @@ impl Destination for Writer {
         let topics = self.prepare_topics().await?;
         self.refuse_strangers(&self.read_positions(None).await?)?;
         let producer = Producer::start(&self.config, self.limits.batch_bytes()).await?;
-        let watermark = self.watermark().await?;
+        let watermark = self.watermark(&producer).await?;
         let (positions, schemas) =
             tokio::try_join!(self.read_positions(Some(watermark)), self.read_schemas())?;
         self.refuse_strangers(&positions)?;
@@ -145,7 +145,8 @@ impl Writer {
         Ok(topics)
     }
 
-    async fn watermark(&self) -> Result<i64> {
+    /// Where the positions end now that the older writers can write no more: whoever has no producer cannot ask.
+    async fn watermark(&self, _heir: &Producer) -> Result<i64> {
         let config = Arc::clone(&self.config);
         blocking(move || replay::high_watermark(&config, &topics::positions(&config.prefix))).await
     }

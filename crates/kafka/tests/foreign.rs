@@ -172,3 +172,29 @@ impl Seen {
         self.stamp.as_ref().unwrap().split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
+
+/// A transaction of somebody else's, open, with one record that the broker has.
+pub(crate) fn open_transaction(
+    config: &Config,
+    id: &str,
+    topic: &str,
+    key: &str,
+    value: &str,
+) -> BaseProducer {
+    let producer: BaseProducer = settings(config).set("transactional.id", id).create().unwrap();
+    producer.init_transactions(LIMIT).unwrap();
+    producer.begin_transaction().unwrap();
+    let record = BaseRecord::to(topic).partition(0).key(key).payload(value);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(LIMIT).unwrap();
+    producer
+}
+
+/// Has librdkafka choose the partitions of these keys as Kafka's own clients do.
+pub(crate) fn partition(config: &Config, topic: &str, keys: &[String]) {
+    let producer: BaseProducer = settings(config).set("partitioner", "murmur2").create().unwrap();
+    for key in keys {
+        producer.send(BaseRecord::to(topic).key(key).payload("{}")).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+}

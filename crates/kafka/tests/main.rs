@@ -10,6 +10,8 @@ mod limits;
 #[cfg(test)]
 mod many;
 #[cfg(test)]
+mod positions;
+#[cfg(test)]
 mod reader;
 #[cfg(test)]
 mod security;

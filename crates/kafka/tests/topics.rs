@@ -1,6 +1,6 @@
 //! What the writer does with topics that are not as it would make them, and what stands in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemart_change::{CaptureBatch, Item, Lsn, Mark, TableSchema};
 use tidemart_kafka::{Config, topics};
@@ -126,4 +126,31 @@ async fn a_shape_that_nobody_declared_is_refused() {
     let mut batch = inserts(&newer, 0..1, 100);
     batch.tables = declaration(&[&newer]).tables;
     writer.write(&batch).await.unwrap();
+}
+
+/// By key, as Kafka's own clients choose it, whoever writes and whatever happens to the row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_has_the_partition_that_kafkas_clients_choose() {
+    let config = config().await;
+    let (topic, others) =
+        (topics::table(&config.prefix, &schema("items").table), format!("{}.others", config.prefix));
+    for topic in [&topic, &others] {
+        foreign::make_topic(&config, topic, 7).await;
+    }
+    let (mut first, items) = declared(&config, "items").await;
+    first.write(&inserts(&items, 0..200, 100)).await.unwrap();
+    let mut heir = writer(&config);
+    heir.resume(&()).await.unwrap();
+    heir.write(&deletes(&items, 0..200, 200)).await.unwrap();
+    let of = |records: Vec<foreign::Seen>| {
+        let mut partitions = BTreeMap::<_, BTreeSet<_>>::new();
+        for record in records {
+            partitions.entry(record.key.unwrap()).or_default().insert(record.partition);
+        }
+        partitions
+    };
+    let ours = of(foreign::all(&config, &topic, 3 * 200));
+    foreign::partition(&config, &others, &ours.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(ours.len(), 200);
+    assert_eq!(ours, of(foreign::all(&config, &others, 200)));
 }
