@@ -196,3 +196,24 @@ async fn a_database_that_was_restored_catches_up() {
     })
     .await;
 }
+
+/// A Kafka that lost its tail and was filled anew: records with numbers that are applied, behind the place where they
+/// were. To pass them over as applied would lose them.
+#[tokio::test]
+async fn numbers_that_go_backward_hold_the_partition() {
+    on_both(async |target| {
+        let t = simple("public.t");
+        let feed = Feed::complete(&t, 0).create(&["1", "a", "b"]).create(&["2", "a", "b"]);
+        let mut applier = target.applier();
+        apply(&mut applier, &[&feed]).await;
+        let before = target.checkpoint(&feed.partition).await.checkpoint;
+        let anew = Feed { records: vec![], sequence: feed.sequence - 1, ..feed }.update(&["1", "lost", "b"]);
+        assert!(anew.sequence <= before.sequence && anew.records[0].offset >= before.next_offset);
+        applier.write(&batch([anew.part()])).await.unwrap();
+        let reason = target.held(&anew.partition).await;
+        assert!(reason.contains("go backward") && reason.contains("--start-over"), "{reason}");
+        assert_eq!(target.checkpoint(&anew.partition).await.checkpoint, before);
+        assert_eq!(target.rows(ALL).await, [["1", "a", "b"], ["2", "a", "b"]]);
+    })
+    .await;
+}
