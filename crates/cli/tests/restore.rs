@@ -4,6 +4,9 @@ use mysql_async::{Conn, prelude::Queryable};
 
 use crate::cycle::{Cycle, Target, audit, workload::Workload};
 
+/// The server's error number of rows that do not fit a table's columns.
+const OTHER_COLUMNS: u16 = 1136;
+
 async fn query(conn: &mut Conn, sql: &str) {
     conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
 }
@@ -16,6 +19,17 @@ async fn tables(conn: &mut Conn) -> Vec<String> {
 
 /// A copy of all tables as of one moment, as a dump with locked tables takes it.
 pub async fn copy(conn: &mut Conn, saved: &str) -> Vec<String> {
+    loop {
+        if let Some(tables) = try_copy(conn, saved).await {
+            return tables;
+        }
+        query(conn, "UNLOCK TABLES").await;
+        query(conn, &format!("DROP DATABASE {saved}")).await;
+    }
+}
+
+/// `None` where a table got another shape before it was locked.
+async fn try_copy(conn: &mut Conn, saved: &str) -> Option<Vec<String>> {
     query(conn, &format!("CREATE DATABASE {saved}")).await;
     let tables = tables(conn).await;
     for table in &tables {
@@ -25,10 +39,13 @@ pub async fn copy(conn: &mut Conn, saved: &str) -> Vec<String> {
         tables.iter().map(|table| format!("`{table}` READ, {saved}.`{table}` WRITE")).collect();
     query(conn, &format!("LOCK TABLES {}", locks.join(", "))).await;
     for table in &tables {
-        query(conn, &format!("INSERT INTO {saved}.`{table}` SELECT * FROM `{table}`")).await;
+        match conn.query_drop(format!("INSERT INTO {saved}.`{table}` SELECT * FROM `{table}`")).await {
+            Err(mysql_async::Error::Server(error)) if error.code == OTHER_COLUMNS => return None,
+            copied => copied.unwrap(),
+        }
     }
     query(conn, "UNLOCK TABLES").await;
-    tables
+    Some(tables)
 }
 
 /// Puts the copy in the place of what is there, at once, and says in which database the latter is now.

@@ -113,14 +113,23 @@ impl Seed {
         Ok(())
     }
 
+    /// All tables may be silent from now on, until they are emptied.
+    pub(super) async fn fall_silent(&mut self) -> Result<(), String> {
+        let source = self.source().await?;
+        let from = now(&source).await?;
+        let tables = source.query("SELECT relname::text FROM pg_class WHERE relkind = 'r'", &[]).await;
+        let tables = tables.map_err(|error| error.to_string())?;
+        self.silences.extend(tables.iter().map(|row| Silence { table: row.get(0), from }));
+        Ok(())
+    }
+
     async fn resync(&mut self, source: &tokio_postgres::Client) -> Result<(), String> {
-        let now = source.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await;
-        let now: String = now.map_err(|error| error.to_string())?.get(0);
+        let from = now(source).await?;
         let resync = block_in_place(|| self.cycle.run(&["resync", TABLE]));
         if !resync.status.success() {
             return Err(format!("resync: {}", text(&resync)));
         }
-        self.silences.push(Silence { table: TABLE.to_owned(), from: now.parse().unwrap() });
+        self.silences.push(Silence { table: TABLE.to_owned(), from });
         self.renews = true;
         Ok(())
     }
@@ -134,4 +143,11 @@ impl Seed {
     async fn admin(&self) -> Result<tokio_postgres::Client, String> {
         connect(&self.source_admin()).await.map_err(|error| error.to_string())
     }
+}
+
+/// The end of Postgres' log.
+async fn now(source: &tokio_postgres::Client) -> Result<Lsn, String> {
+    let now = source.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await;
+    let now: String = now.map_err(|error| error.to_string())?.get(0);
+    Ok(now.parse().unwrap())
 }

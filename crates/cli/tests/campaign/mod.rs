@@ -86,9 +86,11 @@ async fn run(yard: &mut Yard, of_servers: Option<Fault>, seeds: &[u64]) -> Vec<V
     match of_servers {
         Some(Fault::Server(way)) => yard.kill_and_start(way).await,
         Some(Fault::PutBack) => {
+            let passing = met.into_iter().map(|seed| (seed.number(), tokio::spawn(seed.pass(true))));
+            met = all(passing.collect(), &mut verdicts).await;
             let saved = yard.save_kafka().await;
             // Something of each seed is in the tail that is lost.
-            let passing = met.into_iter().map(|seed| (seed.number(), tokio::spawn(seed.pass())));
+            let passing = met.into_iter().map(|seed| (seed.number(), tokio::spawn(seed.pass(false))));
             met = all(passing.collect(), &mut verdicts).await;
             yard.put_back_kafka(saved).await;
         }

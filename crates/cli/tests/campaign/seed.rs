@@ -101,8 +101,12 @@ impl Seed {
         }
     }
 
-    /// Has something committed that is in Kafka and the replica by then.
-    pub async fn pass(mut self) -> Self {
+    /// Has something committed that is in Kafka and the replica by then. What comes after may be lost: of a broker's copy
+    /// the last transaction may be torn.
+    pub async fn pass(mut self, is_last: bool) -> Self {
+        if is_last && let Err(error) = self.fall_silent().await {
+            self.verdict.error.get_or_insert(error);
+        }
         let passed = tokio::time::timeout(RENEWED_WITHIN, self.probes.pass(&self.cycle)).await;
         if passed.is_err() {
             self.verdict.error.get_or_insert_with(|| "nothing arrives".to_owned());
