@@ -24,10 +24,10 @@ use crate::{
 };
 
 const SHOP: &str = "[marts]\nenabled = true\n[shop]\nsize = \"tiny\"\nrate = 20.0\n";
-/// Ten seconds, and what a machine takes longer on which many seeds run at once.
-pub(super) const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
+/// Ten seconds, and what a machine takes longer that is busy with other things, too.
+pub(super) const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
 /// The same where tables are read again.
-pub(super) const RENEWED_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const RENEWED_WITHIN: Duration = Duration::from_secs(240);
 /// The snapshot, too, beside that of all others.
 const STARTS_WITHIN: Duration = Duration::from_secs(180);
 /// Between two comparisons while something is still on its way.
