@@ -237,7 +237,8 @@ pub(crate) async fn settle(
     source: &MartSource,
     ids: &[i64],
     fate: Fate,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut settled = 0;
     let table = quote_identifier(&source.marks);
     let set = |done: &str| format!("UPDATE {table} FORCE INDEX (PRIMARY) SET done = {done}");
     let statement = match fate {
@@ -249,16 +250,16 @@ pub(crate) async fn settle(
     for runs in runs(ids).chunks(MOST_CONDITIONS) {
         let conditions: Vec<_> =
             runs.iter().map(|(first, last)| format!("id BETWEEN {first} AND {last}")).collect();
-        session.run(&format!("{statement} WHERE {}", conditions.join(" OR "))).await?;
+        settled += session.run(&format!("{statement} WHERE {}", conditions.join(" OR "))).await?;
     }
-    Ok(())
+    Ok(settled)
 }
 
 /// Forgets the flagged marks of a rebuild that died: they are in the mart.
 pub(crate) async fn forget_flagged(session: &mut Session, source: &MartSource) -> Result<()> {
     let marks = all(session, source).await?;
     let flagged: Vec<_> = marks.into_iter().filter(|(_, flagged)| *flagged).map(|(id, _)| id).collect();
-    settle(session, source, &flagged, Fate::Delete).await
+    settle(session, source, &flagged, Fate::Delete).await.map(drop)
 }
 
 /// Ascending ids as runs without a gap.

@@ -209,7 +209,12 @@ async fn write(
         swapped.include(added);
     }
     for (source, found) in mart.sources.iter().zip(&computed.changes.sources) {
-        changes::settle(session, source, &found.ids, seen(outlook)).await?;
+        let settled = changes::settle(session, source, &found.ids, seen(outlook)).await?;
+        // Marks that are gone since they were read: the whole database was put back meanwhile, and what they say will
+        // be said again.
+        if matches!(seen(outlook), Fate::Delete) && settled != found.ids.len() as u64 {
+            return Ok(None);
+        }
     }
     let count = format!("row_count + {} - {}", swapped.inserted, swapped.deleted);
     state::refreshed(session, mart, &count, computed.changes.newest_us()).await?;
