@@ -104,6 +104,10 @@ pub(crate) fn base(config: &Config) -> ClientConfig {
         // A broker that is back is noticed within it.
         .set("reconnect.backoff.max.ms", "500")
         .set("topic.metadata.refresh.interval.ms", "60000")
+        // The default gives up all brokers when they are all away and begins again with those of `bootstrap`; librdkafka
+        // 2.12.1 may lose these too on the way, and then waits for ever without a connection (seen, with a broker that
+        // made a thousand topics: `rk_rebootstrap_in_progress`, no broker left but the coordinator's).
+        .set("metadata.recovery.strategy", "none")
         .set_log_level(RDKafkaLogLevel::Info);
     security::apply(config, &mut client);
     client

@@ -201,6 +201,30 @@ pub(crate) async fn all(session: &mut Session, source: &MartSource) -> Result<Ve
     Ok(rows.iter().filter_map(mark).collect())
 }
 
+/// What tells these marks from others that have their numbers: a database that was put back gives them anew. `None` for
+/// no marks.
+pub(crate) async fn print(
+    session: &mut Session,
+    source: &MartSource,
+    ids: &[i64],
+) -> Result<Option<(u64, u64)>> {
+    let table = quote_identifier(&source.marks);
+    let mut print: Option<(u64, u64)> = None;
+    for runs in runs(ids).chunks(MOST_CONDITIONS) {
+        let query = format!(
+            "SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT(id, ' ', marked_at))), 0) FROM {table} FORCE INDEX (PRIMARY) \
+             WHERE {}",
+            conditions(runs)
+        );
+        for row in session.rows(&query).await? {
+            let value = |index: usize| number::<u64>(row[index].as_ref()).unwrap_or_default();
+            let (count, sum) = print.unwrap_or_default();
+            print = Some((count + value(0), sum.wrapping_add(value(1))));
+        }
+    }
+    Ok(print)
+}
+
 /// A condition that is true while a mark of the mart waits.
 pub(crate) fn waiting_condition(mart: &Mart) -> String {
     let exists = |source: &MartSource| {
@@ -237,8 +261,7 @@ pub(crate) async fn settle(
     source: &MartSource,
     ids: &[i64],
     fate: Fate,
-) -> Result<u64> {
-    let mut settled = 0;
+) -> Result<()> {
     let table = quote_identifier(&source.marks);
     let set = |done: &str| format!("UPDATE {table} FORCE INDEX (PRIMARY) SET done = {done}");
     let statement = match fate {
@@ -248,18 +271,22 @@ pub(crate) async fn settle(
         Fate::Again => set(AGAIN),
     };
     for runs in runs(ids).chunks(MOST_CONDITIONS) {
-        let conditions: Vec<_> =
-            runs.iter().map(|(first, last)| format!("id BETWEEN {first} AND {last}")).collect();
-        settled += session.run(&format!("{statement} WHERE {}", conditions.join(" OR "))).await?;
+        session.run(&format!("{statement} WHERE {}", conditions(runs))).await?;
     }
-    Ok(settled)
+    Ok(())
+}
+
+fn conditions(runs: &[(i64, i64)]) -> String {
+    let conditions: Vec<_> =
+        runs.iter().map(|(first, last)| format!("id BETWEEN {first} AND {last}")).collect();
+    conditions.join(" OR ")
 }
 
 /// Forgets the flagged marks of a rebuild that died: they are in the mart.
 pub(crate) async fn forget_flagged(session: &mut Session, source: &MartSource) -> Result<()> {
     let marks = all(session, source).await?;
     let flagged: Vec<_> = marks.into_iter().filter(|(_, flagged)| *flagged).map(|(id, _)| id).collect();
-    settle(session, source, &flagged, Fate::Delete).await.map(drop)
+    settle(session, source, &flagged, Fate::Delete).await
 }
 
 /// Ascending ids as runs without a gap.

@@ -73,8 +73,9 @@ async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt
     let (seen, mut snapshot) = register(session, mart, scope, &what).await?;
     failpoint::reach("marts.registered");
     let computed = stage::compute(session, &mut snapshot, mart, &part).await?;
-    snapshot.close().await;
+    snapshot.stay().await?;
     let changed = swap(session, mart, part, &seen).await?;
+    snapshot.close().await;
     Ok(Rebuilt { mart: mart.name.clone(), computed, changed })
 }
 

@@ -88,6 +88,8 @@ struct Computed {
     groups: usize,
     /// What is added elsewhere.
     deltas: Deltas,
+    /// Of the marks, by source: what was computed counts only while they are these.
+    prints: Vec<Option<(u64, u64)>>,
 }
 
 impl Refresher {
@@ -168,7 +170,10 @@ async fn refresh_in(session: &mut Session, mart: &Mart, wait_s: u32) -> Result<O
 /// Refreshes what the marks have changed; everything where they cannot say.
 async fn some(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(Refreshed, Vec<Part>)> {
     session.snapshot().await?;
-    let computed = compute(session, mart).await?;
+    let mut computed = compute(session, mart).await?;
+    if let Some(computed) = &mut computed {
+        computed.prints = prints(session, mart, &computed.changes).await?;
+    }
     session.commit().await?;
     let Some(computed) = computed else { return whole(session, mart, outlook).await };
     failpoint::reach("marts.before-write");
@@ -208,13 +213,12 @@ async fn write(
         let Some(added) = add::add(session, mart, measures, &computed.deltas).await? else { return Ok(None) };
         swapped.include(added);
     }
+    // The whole replica may have been put back since they were read, and the mart with it.
+    if prints(session, mart, &computed.changes).await? != computed.prints {
+        return Ok(None);
+    }
     for (source, found) in mart.sources.iter().zip(&computed.changes.sources) {
-        let settled = changes::settle(session, source, &found.ids, seen(outlook)).await?;
-        // Marks that are gone since they were read: the whole database was put back meanwhile, and what they say will
-        // be said again.
-        if matches!(seen(outlook), Fate::Delete) && settled != found.ids.len() as u64 {
-            return Ok(None);
-        }
+        changes::settle(session, source, &found.ids, seen(outlook)).await?;
     }
     let count = format!("row_count + {} - {}", swapped.inserted, swapped.deleted);
     state::refreshed(session, mart, &count, computed.changes.newest_us()).await?;
@@ -222,6 +226,14 @@ async fn write(
         forget_abandoned(session, mart).await?;
     }
     Ok(Some(swapped))
+}
+
+async fn prints(session: &mut Session, mart: &Mart, changes: &Changes) -> Result<Vec<Option<(u64, u64)>>> {
+    let mut prints = Vec::with_capacity(mart.sources.len());
+    for (source, found) in mart.sources.iter().zip(&changes.sources) {
+        prints.push(changes::print(session, source, &found.ids).await?);
+    }
+    Ok(prints)
 }
 
 /// Everything that belongs into the snapshot; `None` where the whole mart is to be computed.
@@ -245,7 +257,7 @@ async fn compute(session: &mut Session, mart: &Mart) -> Result<Option<Computed>>
     };
     // What has changed in these parts is in their rows already.
     deltas.groups.retain(|group, _| !parts.iter().any(|part| mart.is_in(group, part)));
-    Ok(Some(Computed { changes, parts, rows, groups: groups.len(), deltas }))
+    Ok(Some(Computed { changes, parts, rows, groups: groups.len(), deltas, prints: Vec::new() }))
 }
 
 /// The parts that hold these groups, and their rows.
@@ -292,7 +304,7 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
     let mut snapshot = session.another().await?;
     let seen_marks = Seen::begin(&mut snapshot, mart).await?;
     stage::compute(session, &mut snapshot, mart, &Part::Whole).await?;
-    snapshot.close().await;
+    snapshot.stay().await?;
     session.begin().await?;
     let swapped = stage::swap(session, mart, &[Part::Whole]).await?;
     seen_marks.settle(session, mart, seen(outlook)).await?;
@@ -302,6 +314,7 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
     }
     failpoint::reach("marts.before-whole-commit");
     session.commit().await?;
+    snapshot.close().await;
     failpoint::reach("marts.after-whole-commit");
     stage::clear(session, mart).await?;
     info!(mart = mart.name, rows = swapped.rows(), "mart computed as a whole");

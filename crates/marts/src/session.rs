@@ -10,6 +10,8 @@ use tidemart_pipeline::{Error, Result};
 const ANSWER: Duration = Duration::from_secs(120);
 /// Longest wait for a statement that computes a whole mart or makes an index.
 const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
+/// How long a snapshot may stay while nobody asks it anything: longer than a swap, shorter than a stopped process.
+const STAY: Duration = Duration::from_secs(300);
 
 /// Rows in one INSERT.
 const ROWS_PER_STATEMENT: usize = 500;
@@ -106,6 +108,17 @@ impl Session {
         self.run(&format!("SET @tidemart_wait = @@SESSION.wait_timeout, SESSION wait_timeout = {seconds}"))
             .await
             .map(drop)
+    }
+
+    /// Stays in its snapshot for a while without a question: while its transaction is open nobody can put other tables in
+    /// the place of those that it has read, such as an older copy.
+    pub(crate) async fn stay(&mut self) -> Result<()> {
+        let seconds = STAY.as_secs();
+        let timeout = match self.dialect {
+            Dialect::MariaDb => "idle_transaction_timeout",
+            Dialect::MySql => "wait_timeout",
+        };
+        self.run(&format!("SET SESSION {timeout} = {seconds}")).await.map(drop)
     }
 
     /// Ends [`Session::hold`].

@@ -124,6 +124,58 @@ async fn what_comes_while_everything_is_computed_is_added_afterwards() {
     .await;
 }
 
+const COPIED: [&str; 4] =
+    ["orders", "users", "tidemart_marks_user_sales_orders", "tidemart_marks_user_sales_users"];
+
+/// Rows and marks become what they were when they were copied under this name.
+async fn put_back(target: &Target, copy: &str) {
+    for table in COPIED {
+        target
+            .execute(&format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM {copy}_{table}"))
+            .await;
+    }
+}
+
+async fn copy(target: &Target, copy: &str) {
+    for table in COPIED {
+        target.execute(&format!("CREATE TABLE {copy}_{table} AS SELECT * FROM {table}")).await;
+    }
+}
+
+/// A refresh computes in one transaction and writes in another. What it has computed must not be added to a mart that
+/// went back in between: the same changes come again, and would be added twice.
+#[tokio::test]
+async fn what_was_computed_before_the_replica_was_put_back_is_not_added() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        copy(&target, "old").await;
+        order(&mut feed, &mut model, 1).await;
+        copy(&target, "new").await;
+        // A reader who has locked the mart holds up the write, after all is computed.
+        let mut reader = target.connect().await;
+        execute(&mut reader, "LOCK TABLES user_sales READ").await;
+        let putting = async {
+            let waits = "SELECT COUNT(*) FROM information_schema.processlist \
+                         WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock%'";
+            eventually(async || target.number(waits).await > 0).await;
+            put_back(&target, "old").await;
+            // As a consumer numbers its marks that goes on from there: these numbers are others' now.
+            let others = "INSERT INTO tidemart_marks_user_sales_orders (id, order_id, user_id, order_date, total_amount, status, \
+                          delivery_date, source_commit_us) SELECT id, order_id, user_id, order_date, total_amount, status, \
+                          delivery_date, 1 FROM new_tidemart_marks_user_sales_orders";
+            target.execute(others).await;
+            reader.disconnect().await.unwrap();
+        };
+        let (refreshed, ()) = tokio::join!(tidemart_marts::refresh(&target.config, "user_sales"), putting);
+        assert!(refreshed.unwrap().whole);
+        assert_eq!(target.assert_equal("user_sales").await, 0);
+        put_back(&target, "new").await;
+        target.refresh("user_sales").await;
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+    })
+    .await;
+}
+
 /// A session that is registered as a rebuild, and does nothing.
 async fn registered(target: &Target) -> mysql_async::Conn {
     let mut conn = target.connect().await;
