@@ -176,6 +176,55 @@ async fn what_was_computed_before_the_replica_was_put_back_is_not_added() {
     .await;
 }
 
+/// As a refresh flags them that ran after the rebuild's snapshot: what it refreshed is replaced by what was before.
+#[tokio::test]
+async fn what_was_refreshed_after_the_snapshot_of_a_rebuild_is_refreshed_again_after_its_swap() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        let mut reader = target.connect().await;
+        execute(&mut reader, "LOCK TABLES user_sales READ").await;
+        let rebuilding = tidemart_marts::rebuild(&target.config, "user_sales", Scope::Full);
+        let writing = async {
+            let swap = "SELECT COUNT(*) FROM information_schema.processlist \
+                        WHERE db = DATABASE() AND info LIKE 'DELETE m FROM%'";
+            eventually(async || target.number(swap).await > 0).await;
+            order(&mut feed, &mut model, 1).await;
+            for source in ["users", "orders"] {
+                target.execute(&format!("UPDATE tidemart_marks_user_sales_{source} SET done = 1")).await;
+            }
+            reader.disconnect().await.unwrap();
+        };
+        let (rebuilt, ()) = tokio::join!(rebuilding, writing);
+        rebuilt.unwrap();
+        target.refresh("user_sales").await;
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_refresh_of_a_mart_waits_for_another() {
+    on_both(async |target| {
+        let (mut feed, mut model) = filled(&target).await;
+        order(&mut feed, &mut model, 1).await;
+        let mut other = target.connect().await;
+        let lock =
+            "SELECT GET_LOCK(CONCAT('tidemart_refresh_', MD5(CONCAT(DATABASE(), '.', 'user_sales'))), 0)";
+        assert_eq!(rows(&mut other, lock).await, [["1"]]);
+        let waiting = async {
+            let waits = "SELECT COUNT(*) FROM information_schema.processlist \
+                         WHERE db = DATABASE() AND info LIKE 'SELECT GET_LOCK(CONCAT(%tidemart_refresh%'";
+            eventually(async || target.number(waits).await > 0).await;
+            assert_ne!(target.mart("user_sales").await, model.mart("user_sales"));
+            other.disconnect().await.unwrap();
+        };
+        let (refreshed, ()) = tokio::join!(tidemart_marts::refresh(&target.config, "user_sales"), waiting);
+        assert!(refreshed.unwrap().marks > 0);
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+    })
+    .await;
+}
+
 /// A session that is registered as a rebuild, and does nothing.
 async fn registered(target: &Target) -> mysql_async::Conn {
     let mut conn = target.connect().await;

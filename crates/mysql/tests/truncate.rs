@@ -140,6 +140,28 @@ async fn whoever_writes_rows_keeps_the_table_from_being_emptied() {
     .await;
 }
 
+/// And the other way round: a row from before the truncate would come in behind it, unseen by it.
+#[tokio::test]
+async fn whoever_empties_a_table_keeps_rows_from_being_written() {
+    on_both(async |mut target| {
+        target.config.lock_wait_timeout_s = 1;
+        let [_, b] = feeds(&simple("public.t"));
+        let mut applier = target.applier();
+        apply(&mut applier, &[&first(&b, 2)]).await;
+        let mut emptying = target.connect().await;
+        let truncate =
+            "START TRANSACTION; UPDATE tidemart_tables SET truncated_at = '1 0/C8 1'; DELETE FROM t";
+        emptying.query_drop(truncate).await.unwrap();
+        let error = applier.write(&batch([first(&b, 3).part()])).await.unwrap_err();
+        assert!(error.to_string().contains("locked by somebody else"), "{error}");
+        emptying.query_drop("COMMIT").await.unwrap();
+        apply(&mut applier, &[&first(&b, 3)]).await;
+        assert_eq!(target.checkpoint(&b.partition).await.checkpoint.sequence, 3);
+        assert!(target.rows(ALL).await.is_empty());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_truncate_marks_whole_marts_and_forgets_what_was_written() {
     on_both(async |target| {
