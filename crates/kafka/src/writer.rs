@@ -14,7 +14,7 @@
 //! So each writer leaves its number in the positions topic when it takes over: the one that finds another's number
 //! there stops for good, the one that finds its own goes on.
 //!
-//! **Too large a record** stops its table and no other: see [`limit`].
+//! **Too large a record** stops its table and no other: see `limit.rs`.
 
 mod frame;
 mod limit;
