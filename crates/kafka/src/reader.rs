@@ -51,6 +51,8 @@ impl Reader {
         if self.worker.is_some() && !self.handover.has_ended() {
             return Ok(());
         }
+        // One that has ended by itself and does not know it yet.
+        self.handover.stop();
         self.handover = Arc::default();
         self.worker = Some(worker::spawn(Arc::clone(&self.config), Arc::clone(&self.handover))?);
         Ok(())

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidemart_change::{ApplyBatch, TopicPartition};
@@ -38,6 +38,11 @@ struct State {
     failed: Option<Error>,
     /// What was applied since the group was last told.
     applied: Offsets,
+    /// The member that speaks to the group; what an earlier one says counts no more.
+    member: u64,
+    /// Since when the member has no partitions of the group's, although it may be reading those that it had before its
+    /// session was over.
+    adrift: Option<Instant>,
     stopped: bool,
     /// The thread has ended, or is about to.
     ended: bool,
@@ -96,7 +101,8 @@ impl Handover {
     /// These offsets, and all before, are applied.
     pub(super) fn acknowledge(&self, generation: u64, offsets: impl Iterator<Item = (TopicPartition, i64)>) {
         let mut state = self.state();
-        if state.generation == generation {
+        // A group that does not count us any more refuses them, and while one is on the way librdkafka does not join again.
+        if state.generation == generation && state.adrift.is_none() {
             state.applied.extend(offsets);
         }
     }
@@ -117,15 +123,47 @@ impl Handover {
         self.state().stopped
     }
 
-    /// Another assignment: whatever was read for the one before is void.
-    pub(super) fn assign(&self, partitions: Option<Vec<TopicPartition>>) {
+    /// Another member is to speak to the group; its number.
+    pub(super) fn next_member(&self) -> u64 {
         let mut state = self.state();
+        state.member += 1;
+        state.adrift = Some(Instant::now());
+        state.member
+    }
+
+    /// Another assignment: whatever was read for the one before is void.
+    pub(super) fn assign(&self, member: u64, partitions: Option<Vec<TopicPartition>>) {
+        let mut state = self.state();
+        if state.member != member {
+            return;
+        }
         state.generation += 1;
+        state.adrift = if partitions.is_none() { Some(Instant::now()) } else { None };
         state.assigned = partitions;
         (state.begin, state.ready, state.wanted) = (None, None, false);
         state.applied.clear();
         drop(state);
         self.news.notify_waiters();
+    }
+
+    /// The member's session is over; it goes on with what it has until the group has shared out the partitions anew.
+    pub(super) fn cast_off(&self, member: u64) {
+        let mut state = self.state();
+        if state.member == member {
+            state.adrift = Some(Instant::now());
+            state.applied.clear();
+        }
+    }
+
+    /// Nothing is kept any more of what the group had shared out.
+    pub(super) fn give_up(&self) {
+        let member = self.state().member;
+        self.assign(member, None);
+    }
+
+    /// For how long the member has had no partitions of the group's.
+    pub(super) fn adrift(&self) -> Option<Duration> {
+        self.state().adrift.map(|since| since.elapsed())
     }
 
     pub(super) fn fail(&self, error: Error) {
@@ -189,5 +227,42 @@ impl Drop for Ending {
 impl State {
     fn has_news(&self) -> bool {
         self.wanted || self.stopped || self.begin.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition() -> TopicPartition {
+        TopicPartition { topic: "t".into(), partition: 0 }
+    }
+
+    #[test]
+    fn what_an_earlier_member_says_counts_no_more() {
+        let handover = Handover::default();
+        let (old, new) = (handover.next_member(), handover.next_member());
+        handover.assign(new, Some(vec![partition()]));
+        handover.assign(old, None);
+        handover.cast_off(old);
+        assert_eq!(handover.state().assigned, Some(vec![partition()]));
+        assert_eq!(handover.adrift(), None);
+    }
+
+    #[test]
+    fn the_group_is_told_nothing_by_whom_it_does_not_count() {
+        let handover = Handover::default();
+        let member = handover.next_member();
+        assert!(handover.adrift().is_some());
+        handover.assign(member, Some(vec![partition()]));
+        let generation = handover.state().generation;
+        let applied = || [(partition(), 7)].into_iter();
+        handover.acknowledge(generation, applied());
+        assert_eq!(handover.take_applied().len(), 1);
+        handover.acknowledge(generation, applied());
+        handover.cast_off(member);
+        assert!(handover.take_applied().is_empty() && handover.adrift().is_some());
+        handover.acknowledge(generation, applied());
+        assert!(handover.take_applied().is_empty());
     }
 }

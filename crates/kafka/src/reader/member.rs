@@ -36,6 +36,7 @@ pub(super) type Member = BaseConsumer<MemberContext>;
 pub(super) struct MemberContext {
     voice: Context,
     handover: Arc<Handover>,
+    number: u64,
 }
 
 impl ClientContext for MemberContext {
@@ -76,8 +77,10 @@ impl ConsumerContext for MemberContext {
         if let Err(cause) = accepted {
             self.handover.fail(error::of("cannot take part in the consumer group", cause));
         }
-        if !kept {
-            self.handover.assign(assigned);
+        if kept {
+            self.handover.cast_off(self.number);
+        } else {
+            self.handover.assign(self.number, assigned);
         }
     }
 }
@@ -104,7 +107,8 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
     if let Some(instance) = &consumer.instance {
         settings.set("group.instance.id", instance);
     }
-    let context = MemberContext { voice: Context::new("consumer"), handover };
+    let number = handover.next_member();
+    let context = MemberContext { voice: Context::new("consumer"), handover, number };
     let member: Member = client::create(&settings, context)?;
     let joined = member.subscribe(&[&topics::pattern(&config.prefix)]);
     joined.map_err(|cause| error::of("cannot join the consumer group", cause))?;

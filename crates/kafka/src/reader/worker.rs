@@ -39,6 +39,11 @@ const BUSY: Duration = Duration::from_millis(1);
 const ENOUGH: usize = 2_000;
 /// So long a full batch may wait before fetching is paused, and the group served nevertheless.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a member waits for partitions at first: longer than any wait of a group that answers, which is that for its
+/// other members (`max.poll.interval.ms`), a session and the answers' time limits.
+const ADRIFT: Duration = Duration::from_secs(60);
+/// And at the most.
+const LONGEST_ADRIFT: Duration = Duration::from_secs(600);
 /// Between two writes of the group's offsets.
 const COMMIT: Duration = Duration::from_secs(1);
 
@@ -46,9 +51,14 @@ const COMMIT: Duration = Duration::from_secs(1);
 pub(super) fn spawn(config: Arc<Config>, handover: Arc<Handover>) -> Result<JoinHandle<()>> {
     let work = move || {
         let _ending = Ending(Arc::clone(&handover));
-        let result = Worker::new(config, Arc::clone(&handover)).and_then(|mut worker| worker.run());
-        if let Err(error) = result {
-            handover.fail(error);
+        // An error is told before the clients are closed, which may take as long as the brokers are away.
+        match Worker::new(config, Arc::clone(&handover)) {
+            Ok(mut worker) => {
+                if let Err(error) = worker.run() {
+                    handover.fail(error);
+                }
+            }
+            Err(error) => handover.fail(error),
         }
     };
     let spawned = std::thread::Builder::new().name("kafka-reader".to_owned()).spawn(work);
@@ -77,6 +87,8 @@ struct Worker {
     last: Option<TopicPartition>,
     /// When the group's offsets were last written.
     committed: Instant,
+    /// How long a member may be without partitions of the group's before another one takes its place.
+    adrift: Duration,
 }
 
 impl Worker {
@@ -99,11 +111,13 @@ impl Worker {
             known_losses: 0,
             last: None,
             committed: Instant::now(),
+            adrift: ADRIFT,
         })
     }
 
     fn run(&mut self) -> Result<()> {
-        while !self.handover.is_stopped() {
+        while !self.handover.is_stopped() && !self.handover.has_ended() {
+            self.join_again()?;
             self.start_where_told()?;
             self.serve_the_group(Duration::ZERO)?;
             self.renew()?;
@@ -129,6 +143,23 @@ impl Worker {
         self.started = places;
         fetcher::resume(&self.fetcher, &std::mem::take(&mut self.halted))?;
         fetcher::start(&self.fetcher, &self.started)
+    }
+
+    /// Another member in the place of one that has had no partitions for so long: whatever it waits for, a new one begins
+    /// from the beginning. What it has kept is given up. Less and less often, since the group starts anew for each.
+    fn join_again(&mut self) -> Result<()> {
+        match self.handover.adrift() {
+            None => self.adrift = ADRIFT,
+            Some(adrift) if adrift > self.adrift => {
+                warn!(seconds = adrift.as_secs(), "no partitions from the consumer group, or no topics yet: joining it anew");
+                let another = Arc::new(member::join(&self.config, Arc::clone(&self.handover))?);
+                self.handover.give_up();
+                client::close(std::mem::replace(&mut self.member, another));
+                self.adrift = (self.adrift * 2).min(LONGEST_ADRIFT);
+            }
+            Some(_) => {}
+        }
+        Ok(())
     }
 
     /// Another client in the place of one whose brokers were all away; not before the one before is closed, for which
@@ -286,6 +317,10 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         client::close(Arc::clone(&self.fetcher));
+        // Who is told to stop leaves the group before; who has failed must not wait for it.
+        if !self.handover.is_stopped() {
+            client::close(Arc::clone(&self.member));
+        }
     }
 }
 

@@ -394,7 +394,10 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_none() {
             tracing::debug!(topic = message.topic(), partition = message.partition(), %error, "not delivered");
-            let too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+            let code = error.rdkafka_error_code();
+            // The second one: larger than a segment of the topic's log (segment.bytes).
+            let too_large = code == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+                || code == Some(RDKafkaErrorCode::MessageBatchTooLarge);
             let too_large_for = too_large.then(|| message.topic().to_owned());
             *failed = Some(Undelivered { cause: error.clone(), too_large_for });
         }
