@@ -142,9 +142,19 @@ async fn a_row_over_the_limit_of_its_topic_stops_its_table_and_no_other() {
     writer.write(&inserts(&schemas[0], 1..2, 50)).await.unwrap();
     let topic = topics::table(&config.prefix, &schemas[0].table);
     foreign::set_limit(&config, &topic, 20_000).await;
-    // Rows that fit, one by one.
-    let many = widened(inserts(&schemas[0], 100..1_100, 100), 300);
-    refused(&mut writer, &many, "takes batches of 20000 bytes only").await;
+    // Rows that fit, one by one. The broker knows the limit a while after it has said so.
+    let mut written = 0;
+    let rows =
+        |number: u64| widened(inserts(&schemas[0], number * 1_000..(number + 1) * 1_000, 100 + number), 300);
+    let many = loop {
+        let rows = rows(written + 1);
+        written += 1;
+        assert!(written < 50, "the limit of the topic counts for nothing");
+        let Err(error) = writer.write(&rows).await else { continue };
+        assert_eq!(error.kind(), Kind::Transient, "{error}");
+        assert!(error.to_string().contains("takes batches of 20000 bytes only"), "{error}");
+        break rows;
+    };
     writer.resume(&()).await.unwrap();
     writer.write(&many).await.unwrap();
     let batch = with_a_wide_row(&schemas, 100_000, 200);
@@ -156,7 +166,7 @@ async fn a_row_over_the_limit_of_its_topic_stops_its_table_and_no_other() {
     }
     assert!(!goes_on);
     writer.write(&without_it(&batch)).await.unwrap();
-    check_topics(&config, 1_001).await;
+    check_topics(&config, 1 + 1_000 * written as usize).await;
     assert!(!stopped(&writer.resume(&()).await.unwrap().unwrap()).1);
     foreign::set_limit(&config, &topic, 200_000).await;
     let healed = async { while !stopped(&writer.resume(&()).await.unwrap().unwrap()).1 {} };

@@ -151,7 +151,10 @@ impl Worker {
         match self.handover.adrift() {
             None => self.adrift = ADRIFT,
             Some(adrift) if adrift > self.adrift => {
-                warn!(seconds = adrift.as_secs(), "no partitions from the consumer group, or no topics yet: joining it anew");
+                warn!(
+                    seconds = adrift.as_secs(),
+                    "no partitions from the consumer group, or no topics yet: joining it anew"
+                );
                 let another = Arc::new(member::join(&self.config, Arc::clone(&self.handover))?);
                 self.handover.give_up();
                 client::close(std::mem::replace(&mut self.member, another));

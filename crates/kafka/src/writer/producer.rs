@@ -39,6 +39,9 @@ const FRAMES: usize = 4;
 /// messages in flight; so they are waited for here, and nothing is in flight when it is called.
 const STEP: Duration = Duration::from_micros(500);
 
+/// How long the reports of what was not delivered are waited for.
+const REPORTS: Duration = Duration::from_secs(1);
+
 /// Between two looks whether topics that were just made have leaders.
 const YOUNG: Duration = Duration::from_millis(20);
 
@@ -273,8 +276,27 @@ impl Transactions {
             }),
         };
         self.open = false;
-        // The reason why a message was not delivered says more than that the transaction failed.
-        result.map_err(|cause| self.delivered().err().unwrap_or(cause).into())
+        result.map_err(|cause| self.blame(cause).into())
+    }
+
+    /// The reason why a message was not delivered says more than that the transaction failed, which librdkafka may say
+    /// first; and that one is too large more than what became of the others for it.
+    fn blame(&self, cause: Undelivered) -> Undelivered {
+        let deadline = Instant::now() + REPORTS;
+        let mut found = Ok(());
+        while Instant::now() < deadline {
+            self.producer.poll(Duration::ZERO);
+            match self.delivered() {
+                Err(blamed) if blamed.too_large_for.is_some() => return blamed,
+                Err(blamed) => found = found.and(Err(blamed)),
+                Ok(()) => {}
+            }
+            if self.producer.in_flight_count() == 0 {
+                break;
+            }
+            std::thread::park_timeout(STEP);
+        }
+        if cause.too_large_for.is_some() { cause } else { found.err().unwrap_or(cause) }
     }
 
     /// Waits until the broker has everything.
@@ -392,14 +414,17 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let Err((error, message)) = result else { return };
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_none() {
+        if failed.as_ref().is_none_or(|failed| failed.too_large_for.is_none()) {
             tracing::debug!(topic = message.topic(), partition = message.partition(), %error, "not delivered");
             let code = error.rdkafka_error_code();
             // The second one: larger than a segment of the topic's log (segment.bytes).
             let too_large = code == Some(RDKafkaErrorCode::MessageSizeTooLarge)
                 || code == Some(RDKafkaErrorCode::MessageBatchTooLarge);
             let too_large_for = too_large.then(|| message.topic().to_owned());
-            *failed = Some(Undelivered { cause: error.clone(), too_large_for });
+            // The first one, unless a later one was too large: the others are lost for it.
+            if too_large || failed.is_none() {
+                *failed = Some(Undelivered { cause: error.clone(), too_large_for });
+            }
         }
     }
 }
