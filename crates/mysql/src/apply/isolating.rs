@@ -17,7 +17,12 @@ impl Applier {
             Ok(()) => Ok(()),
             Err(Fault::Rows(_)) => {
                 for part in parts {
-                    self.isolate(*part).await?;
+                    // Another lane may have changed the table meanwhile, so that it was to be looked at again.
+                    let (parts, stops) = self.prepare(vec![*part]).await?;
+                    for part in parts {
+                        self.isolate(part).await?;
+                    }
+                    self.hold_all(stops).await?;
                 }
                 Ok(())
             }
