@@ -75,7 +75,12 @@ impl Replay {
                 Ok(_) | Err(_) => {}
             }
             if Instant::now() > deadline {
-                let message = format!("a transaction of another writer stays open in topic {}", self.topic);
+                let topic = &self.topic;
+                let message = format!(
+                    "a transaction of another writer stays open in topic {topic}; where the brokers lost what they knew of \
+                     it, as after a copy was put back or a power cut, nobody ends it but you: kafka-transactions.sh \
+                     --bootstrap-server … find-hanging --topic {topic} --partition 0, then abort"
+                );
                 return Err(Error::transient(message));
             }
             self.consumer.poll(STEP);
