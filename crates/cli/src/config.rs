@@ -71,6 +71,13 @@ pub struct Marts {
     pub interval_ms: u64,
 }
 
+impl Marts {
+    /// What the marts want to know of their sources' changes; nothing where they are not kept.
+    pub fn rules(&self) -> Vec<tidemart_mysql::MarkRule> {
+        if self.enabled { tidemart_marts::mark_rules() } else { Vec::new() }
+    }
+}
+
 impl Default for Marts {
     fn default() -> Self {
         Self { enabled: false, interval_ms: 250 }

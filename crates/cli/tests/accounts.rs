@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Output};
 use mysql_async::prelude::Queryable;
 use tidemart_local::testing::{self, TestDatabase};
 
-use crate::cycle::{Cycle, Target, connect, wait_for};
+use crate::cycle::{Cycle, LIMIT, Target, connect, text, wait_for};
 
 const SHOP: &str = "[marts]\nenabled = true\n[shop]\nsize = \"tiny\"\nrate = 100.0\nseed = 12\n";
 const ROLES: [&str; 4] = ["capture", "consumer", "marts", "reader"];
@@ -58,10 +58,6 @@ impl Prepared {
     fn files(&self) -> Vec<String> {
         ROLES.map(|role| fs::read_to_string(self.folder().join(format!("{role}.toml"))).unwrap()).into()
     }
-}
-
-fn text(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,15 +113,7 @@ async fn a_table_of_the_owners_waits_for_the_administrator(prepared: &mut Prepar
     let made = prepared.migrate(&[]);
     assert!(made.status.success(), "{}", text(&made));
     prepared.become_role("reader");
-    let mut rows = None;
-    for _ in 0..9_000 {
-        rows = prepared.cycle.replica_value("SELECT COUNT(*) FROM late").await;
-        if rows == Some(2) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("{rows:?} rows of the new table: {}", prepared.cycle.logs());
+    prepared.cycle.wait_for_value("SELECT COUNT(*) FROM late", 2, LIMIT).await;
 }
 
 async fn the_rights_end_where_they_should(prepared: &Prepared, target: Target) {

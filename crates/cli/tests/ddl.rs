@@ -49,13 +49,7 @@ async fn check(target: Target) {
     cycle.assert_equal().await;
     for (statements, query, expected) in STEPS {
         postgres.batch_execute(statements).await.unwrap();
-        let arrives = async {
-            while cycle.replica_value(query).await != Some(expected) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let arrived = tokio::time::timeout(Duration::from_secs(120), arrives).await;
-        assert!(arrived.is_ok(), "{statements}: {query}\n{}", cycle.logs());
+        cycle.wait_for_value(query, expected, Duration::from_secs(120)).await;
         postgres.batch_execute("INSERT INTO other SELECT count(*) FROM other").await.unwrap();
     }
     cycle.assert_equal().await;

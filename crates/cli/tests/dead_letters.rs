@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tidemart_local::testing;
 
-use crate::cycle::{Cycle, Failpoint, Target, connect, wait_for};
+use crate::cycle::{Cycle, Failpoint, LIMIT, Target, connect, text, wait_for};
 
 const TABLES: &str = "
     CREATE TABLE t (id int PRIMARY KEY, d date, wide text, note text);
@@ -13,10 +13,6 @@ const TABLES: &str = "
     CREATE TABLE u (until date PRIMARY KEY, n int);
     INSERT INTO u VALUES ('2024-01-01', 1);
     INSERT INTO t SELECT n, '2024-01-01', repeat('w', 9000) || n, 'first' FROM generate_series(1, 20) n;";
-
-fn text(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
 
 /// Runs `tidemart dead-letters …`, which is to end with this code, and tells what it printed.
 fn dead_letters(cycle: &Cycle, arguments: &str, code: i32) -> String {
@@ -142,16 +138,7 @@ async fn a_row_that_is_missing_is_fetched_from_the_source() {
     mysql.query_drop("DELETE FROM t WHERE id IN (3, 4)").await.unwrap();
     postgres.batch_execute("UPDATE t SET note = 'later' WHERE id IN (3, 4, 5)").await.unwrap();
     let whole = "SELECT COUNT(*) FROM t WHERE note = 'later' AND LENGTH(wide) > 9000";
-    let mut rows = Some(0);
-    let waiting = async {
-        while rows != Some(3) {
-            rows = cycle.replica_value(whole).await;
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(crate::cycle::role::LIMIT, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("{}", cycle.logs()));
+    cycle.wait_for_value(whole, 3, LIMIT).await;
     wait_for_letters(&cycle, 0).await;
     cycle.assert_equal().await;
     assert!(cycle.logs().contains("asked Postgres for rows that are missing"), "{}", cycle.logs());

@@ -1,22 +1,16 @@
 //! `tidemart doctor` on real servers: healthy ones, and ones that are broken in many ways, each of which is found.
 
-use std::process::Output;
-
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tidemart_local::testing::{self, MySqlServer, PostgresServer};
 
-use crate::cycle::{Cycle, Target, connect, wait_for};
+use crate::cycle::{Cycle, Target, connect, text, wait_for};
 
 /// The report, and the exit code.
 fn examine(cycle: &Cycle) -> (Value, Option<i32>) {
     let output = cycle.run(&["doctor", "--json"]);
     let report = serde_json::from_slice(&output.stdout);
     (report.unwrap_or_else(|_| panic!("{}", text(&output))), output.status.code())
-}
-
-fn text(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }
 
 /// A finding of this level about this check says all of these words, in what was found or in the remedy.

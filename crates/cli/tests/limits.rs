@@ -1,6 +1,6 @@
 //! A row that is larger than Kafka may take stops its table, while everything else goes on, whatever is killed meanwhile.
 
-use crate::cycle::{Cycle, Failpoint, Role, Target, audit, wait_for, workload::Workload};
+use crate::cycle::{Cycle, Failpoint, LIMIT, Role, Target, audit, wait_for, workload::Workload};
 
 const WIDE: &str = "
 CREATE TABLE wide (id int PRIMARY KEY, body text);
@@ -42,17 +42,6 @@ async fn check_topics(cycle: &Cycle) {
     audit::assert_each_change_once(&records);
 }
 
-async fn wait_for_rows(cycle: &Cycle, query: &str, expected: i64) {
-    let limit = std::time::Duration::from_secs(90);
-    let arrives = async {
-        while cycle.replica_value(query).await != Some(expected) {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    let arrived = tokio::time::timeout(limit, arrives).await;
-    assert!(arrived.is_ok(), "{query} is not {expected}\n{}", cycle.logs());
-}
-
 const BOTH: &str = "SELECT COUNT(*) FROM accounts WHERE id > 900000";
 
 /// Killed when Kafka has just learned that the table is stopped. A new start with a higher limit heals it.
@@ -66,7 +55,7 @@ async fn a_capture_is_killed_behind_the_stop_of_a_table() {
     capture.kill();
     workload.run(50).await;
     let capture = cycle.start_with("capture", &limited(200_000));
-    wait_for_rows(&cycle, BOTH, 2).await;
+    cycle.wait_for_value(BOTH, 2, LIMIT).await;
     workload.run(50).await;
     let reason = cycle.stopped("wide").unwrap();
     assert!(
@@ -85,7 +74,9 @@ async fn a_capture_is_killed_behind_the_stop_of_a_table() {
     cycle.kafka.alter_topic(&topic, "max.message.bytes=1000000").await;
     let asked = cycle.run(&["resync", "wide", "--refresh"]);
     assert!(asked.status.success(), "{asked:?}");
-    wait_for_rows(&cycle, "SELECT COUNT(*) FROM wide WHERE id = 100 AND LENGTH(body) = 600000", 1).await;
+    cycle
+        .wait_for_value("SELECT COUNT(*) FROM wide WHERE id = 100 AND LENGTH(body) = 600000", 1, LIMIT)
+        .await;
     workload.run(50).await;
     cycle.assert_equal().await;
     assert_eq!(cycle.stopped("wide"), None);
@@ -99,14 +90,16 @@ async fn a_capture_is_killed_behind_the_stop_of_a_table() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_table_goes_on_by_itself_where_its_limit_was_raised() {
     let (cycle, mut workload, capture, consumer) = begun(Target::MySql, None).await;
-    wait_for_rows(&cycle, BOTH, 2).await;
+    cycle.wait_for_value(BOTH, 2, LIMIT).await;
     workload.run(50).await;
     assert!(cycle.stopped("wide").is_some());
     assert!(capture.stop().await.success(), "{}", cycle.logs());
     let topic = format!("{}.public.wide", cycle.prefix);
     cycle.kafka.alter_topic(&topic, "max.message.bytes=1000000").await;
     let capture = cycle.start_with("capture", &limited(2_000_000));
-    wait_for_rows(&cycle, "SELECT COUNT(*) FROM wide WHERE id = 100 AND LENGTH(body) = 600000", 1).await;
+    cycle
+        .wait_for_value("SELECT COUNT(*) FROM wide WHERE id = 100 AND LENGTH(body) = 600000", 1, LIMIT)
+        .await;
     cycle.assert_equal().await;
     check_topics(&cycle).await;
     for role in [capture, consumer] {

@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    cycle::wait_for,
-    up::{Home, text},
+    cycle::{text, wait_for},
+    up::Home,
 };
 
 /// Texts that must not be seen, none of them short enough to appear by chance.

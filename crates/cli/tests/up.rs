@@ -11,7 +11,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::cycle::{TIDEMART, role::wait_for};
+use crate::cycle::{TIDEMART, role::wait_for, text};
 
 /// How long the end may take after Ctrl-C.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -130,10 +130,6 @@ impl Up {
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
-}
-
-pub fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn mode(path: &Path) -> u32 {

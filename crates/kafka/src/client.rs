@@ -113,14 +113,18 @@ pub(crate) fn base(config: &Config) -> ClientConfig {
     client
 }
 
+/// Settings that all consumers share: what was read is nobody's business but ours.
+pub(crate) fn consumer(config: &Config, group: &str) -> ClientConfig {
+    let mut client = base(config);
+    client.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    client
+}
+
 /// Settings of a consumer that is told what to read and belongs to no group in truth. librdkafka wants a name
 /// nevertheless.
 pub(crate) fn lone_consumer(config: &Config) -> ClientConfig {
-    let mut client = base(config);
+    let mut client = consumer(config, &format!("{}-tidemart", config.prefix));
     client
-        .set("group.id", format!("{}-tidemart", config.prefix))
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")

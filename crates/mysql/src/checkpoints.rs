@@ -68,7 +68,8 @@ fn read_row(row: &mut Row) -> Option<CheckpointStatus> {
     })
 }
 
-fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {
+/// The column's value, where it is one of this type.
+pub(crate) fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {
     row.take_opt(index)?.ok()
 }
 
@@ -114,10 +115,14 @@ fn insert_statement(partitions: &[&TopicPartition]) -> String {
 pub(crate) fn hold_statement(partition: &TopicPartition, checkpoint: &Checkpoint, reason: &str) -> String {
     format!(
         "UPDATE tidemart_checkpoints SET held_at = COALESCE(held_at, NOW(6)), held_reason = {} \
-         WHERE topic = {} AND part = {} AND seq = {}",
+         WHERE {} AND seq = {}",
         quote_string(reason),
-        quote_string(&partition.topic),
-        partition.partition,
+        of_partition(partition),
         checkpoint.sequence
     )
+}
+
+/// The condition for a partition's rows in our own tables.
+pub(crate) fn of_partition(partition: &TopicPartition) -> String {
+    format!("topic = {} AND part = {}", quote_string(&partition.topic), partition.partition)
 }

@@ -43,19 +43,19 @@ impl Projection {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tidemart_change::{Column, ColumnType, TableName};
 
     use super::*;
 
-    fn schema(names: &[&str]) -> TableSchema {
+    pub(crate) fn schema(names: &[&str]) -> TableSchema {
         let column =
             |name: &&str| Column { name: (*name).to_owned(), column_type: ColumnType::Text, nullable: true };
         let columns = names.iter().map(column).collect();
         TableSchema { table: TableName::new("public", "t"), version: 1, columns, key: vec![0] }
     }
 
-    fn row(values: &[Value<'_>]) -> Row {
+    pub(crate) fn row(values: &[Value<'_>]) -> Row {
         let mut builder = RowBuilder::default();
         values.iter().for_each(|value| builder.push(*value));
         builder.finish()

@@ -8,7 +8,7 @@ use std::{io::Write as _, ops::Range};
 use tidemart_change::{Checkpoint, Row, TopicPartition, Value};
 
 use crate::{
-    dialect::write_string,
+    checkpoints::of_partition,
     fault::Refusal,
     marks::MarkTable,
     place::Place,
@@ -20,7 +20,7 @@ use crate::{
 
 /// An expression that fails under every sql_mode: a zero row count is no error, and a packet of statements would run
 /// on to its COMMIT.
-pub(crate) const FAILURE: &[u8] = b"(SELECT 1 UNION ALL SELECT 2)";
+const FAILURE: &[u8] = b"(SELECT 1 UNION ALL SELECT 2)";
 
 /// What a statement of a packet is about, to make sense of its error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +93,8 @@ impl Packet {
     pub(crate) fn begin_parked(&mut self, partition: &TopicPartition) {
         self.start();
         self.statement(Role::Known, |sql| {
-            sql.extend_from_slice(b"UPDATE tidemart_checkpoints SET parked=parked+1 WHERE topic=");
-            write_string(sql, partition.topic.as_bytes());
-            push(sql, format_args!(" AND part={}", partition.partition));
+            sql.extend_from_slice(b"UPDATE tidemart_checkpoints SET parked=parked+1 WHERE ");
+            sql.extend_from_slice(of_partition(partition).as_bytes());
         });
     }
 
@@ -145,12 +144,12 @@ impl Packet {
     /// waits for us.
     pub(crate) fn assert_known(&mut self, tables: &[TableChanges<'_>]) {
         for changes in tables.iter().filter(|changes| !changes.entries.is_empty()) {
+            let condition = &changes.replica.condition;
             self.statement(Role::Known, |sql| {
-                sql.extend_from_slice(b"SET @tidemart=IF((SELECT COUNT(*) FROM tidemart_tables WHERE ");
-                sql.extend_from_slice(changes.replica.condition.as_bytes());
-                sql.extend_from_slice(b" LOCK IN SHARE MODE)=1,1,");
-                sql.extend_from_slice(FAILURE);
-                sql.push(b')');
+                write_assertion(sql, |sql| {
+                    let known = "(SELECT COUNT(*) FROM tidemart_tables WHERE ";
+                    push(sql, format_args!("{known}{condition} LOCK IN SHARE MODE)=1"));
+                });
             });
         }
     }
@@ -329,9 +328,8 @@ fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {
     if let Some((commit_us, lsn)) = source {
         push(sql, format_args!(",source_commit_us={commit_us},source_lsn={lsn}"));
     }
-    sql.extend_from_slice(b",applied_at=NOW(6),held_reason=NULL,held_at=NULL WHERE topic=");
-    write_string(sql, partition.topic.as_bytes());
-    push(sql, format_args!(" AND part={}", partition.partition));
+    sql.extend_from_slice(b",applied_at=NOW(6),held_reason=NULL,held_at=NULL WHERE ");
+    sql.extend_from_slice(of_partition(partition).as_bytes());
 }
 
 /// Fails unless the statement before found one row.
@@ -341,9 +339,17 @@ fn assert_one_row(sql: &mut Vec<u8>) {
 
 /// Fails unless the statement before found so many rows.
 pub(crate) fn assert_rows(sql: &mut Vec<u8>, count: usize) {
-    push(sql, format_args!("SET @tidemart=IF(ROW_COUNT()={count},1,"));
+    write_assertion(sql, |sql| push(sql, format_args!("ROW_COUNT()={count}")));
+}
+
+/// A statement that fails unless the condition is true.
+pub(crate) fn write_assertion<T>(sql: &mut Vec<u8>, condition: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    sql.extend_from_slice(b"SET @tidemart=IF(");
+    let written = condition(sql);
+    sql.extend_from_slice(b",1,");
     sql.extend_from_slice(FAILURE);
     sql.push(b')');
+    written
 }
 
 fn write_epoch(sql: &mut Vec<u8>, checkpoint: &Checkpoint) {
@@ -406,13 +412,13 @@ fn write_update(sql: &mut Vec<u8>, replica: &Replica, row: &Row) -> Result<(), R
 
 /// Fails unless every key has its row. Only this partition's transactions could remove one, and they wait for us.
 fn write_exist(sql: &mut Vec<u8>, replica: &Replica, rows: &[&Row]) -> Result<(), Refusal> {
-    sql.extend_from_slice(b"SET @tidemart=IF((SELECT COUNT(*)");
-    write_from(sql, replica);
-    write_keys(sql, replica, rows)?;
-    push(sql, format_args!(")={},1,", rows.len()));
-    sql.extend_from_slice(FAILURE);
-    sql.push(b')');
-    Ok(())
+    write_assertion(sql, |sql| {
+        sql.extend_from_slice(b"(SELECT COUNT(*)");
+        write_from(sql, replica);
+        write_keys(sql, replica, rows)?;
+        push(sql, format_args!(")={}", rows.len()));
+        Ok(())
+    })
 }
 
 fn write_new_marks(

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tidemart_change::{Lsn, Row, RowBuilder, TableSchema, Value};
+use tidemart_change::Lsn;
 use tidemart_mysql::{TableReader, read::Key};
 use tidemart_pipeline::{Error, Kind as ErrorKind, Result};
 use tidemart_postgres::catalog::CatalogTable;
@@ -143,10 +143,10 @@ async fn verdicts(
     let name = &table.schema.table;
     let notify = |keys| notify(Step::Judging { table: name, keys });
     // Before and after: what differs may be corrected meanwhile, or parked.
-    let mut parked = sides.parked().await?;
+    let mut parked = sides.replica.parked(name).await?;
     let judgement = judge(&table.schema, keys, sides, progress, options.deadline, notify).await?;
     if !judgement.different.is_empty() {
-        parked.extend(sides.parked().await?);
+        parked.extend(sides.replica.parked(name).await?);
     }
     let printer = KeyPrinter::new(&table.schema);
     let (waiting, different): (Vec<_>, Vec<_>) =
@@ -178,13 +178,6 @@ struct Servers<'a> {
 }
 
 impl Servers<'_> {
-    /// Keys that have dead letters.
-    async fn parked(&mut self) -> Result<HashSet<Key>> {
-        let schema = &self.table.schema;
-        let texts = self.replica.parked(&schema.table).await?;
-        Ok(texts.iter().map(|texts| self.reader.key(&key_row(schema, texts))).collect())
-    }
-
     /// Wide rows are read in smaller groups.
     fn group(&self) -> usize {
         self.size.limit().min(KEYS)
@@ -220,17 +213,6 @@ impl Sides for Servers<'_> {
     async fn oldest_xid(&mut self) -> Result<i64> {
         source::oldest_xid(self.rows).await
     }
-}
-
-/// A row that holds a key alone.
-fn key_row(schema: &TableSchema, key: &[String]) -> Row {
-    let mut row = RowBuilder::default();
-    for index in 0..schema.columns.len() {
-        let place = schema.key.iter().position(|key| usize::from(*key) == index);
-        let text = place.and_then(|place| key.get(place));
-        row.push(text.map_or(Value::Absent, |text| Value::Text(text.as_bytes())));
-    }
-    row.finish()
 }
 
 /// The error of a comparison that was told to stop.

@@ -70,10 +70,9 @@ fn lane(
     number: u16,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = tidemart_pipeline::Result<()>> + use<>> {
-    let rules = if config.marts.enabled { tidemart_marts::mark_rules() } else { Vec::new() };
     let mut kafka = config.kafka()?.clone();
     kafka.consumer.instance = kafka.consumer.instance.map(|instance| format!("{instance}-{number}"));
     let mut source = Reader::new(kafka)?;
-    let mut destination = Applier::new(config.mysql()?.clone(), rules)?;
+    let mut destination = Applier::new(config.mysql()?.clone(), config.marts.rules())?;
     Ok(async move { tidemart_pipeline::run(HOP, &mut source, &mut destination, shutdown.cancelled()).await })
 }

@@ -10,9 +10,10 @@ use super::{
     checker::{self, Findings},
     plan::Program,
     rows,
-    seed::{RECOVERS_WITHIN, SETTLING, Seed, text},
+    seed::{RECOVERS_WITHIN, SETTLING, Seed},
     topics,
 };
+use crate::cycle::text;
 
 const MARTS: [&str; 2] = ["user_sales", "product_sales"];
 

@@ -12,10 +12,10 @@ use tokio::task::block_in_place;
 use super::{
     checker::Silence,
     plan::Program,
-    seed::{Seed, text, until},
+    seed::{Seed, until},
     topics,
 };
-use crate::cycle::connect;
+use crate::cycle::{connect, text};
 
 /// What a capture that cannot go on names.
 const START_OVER: &str = "tidemart capture --start-over ";

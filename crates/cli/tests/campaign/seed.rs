@@ -1,9 +1,6 @@
 //! One seed from its start to its verdict.
 
-use std::{
-    process::Output,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
 use tidemart_local::testing::{Proxy, TestDatabase};
@@ -19,7 +16,7 @@ use super::{
     yard::Seat,
 };
 use crate::{
-    cycle::{Cycle, Role, connect, workload::Workload},
+    cycle::{Cycle, Role, connect, text, workload::Workload},
     faults::{load::Load, probes::Probes},
 };
 
@@ -318,8 +315,4 @@ async fn oracle(cycle: &Cycle) -> Oracle {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Oracle::new(&client, &format!("{}_oracle", cycle.slot())).await.unwrap()
-}
-
-pub(super) fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -7,13 +7,14 @@ pub mod workload;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tidemart_local::testing::{self, KafkaServer, TestDatabase};
 
-pub use role::{Failpoint, Role, wait_for};
+pub use role::{Failpoint, LIMIT, Role, wait_for};
 
 /// The binary under test.
 pub const TIDEMART: &str = env!("CARGO_BIN_EXE_tidemart");
@@ -186,6 +187,17 @@ impl Cycle {
         open(&self.target).await
     }
 
+    /// Waits until a query of the replica gives this number, for so long at most.
+    pub async fn wait_for_value(&self, query: &str, expected: i64, limit: Duration) {
+        let arrives = async {
+            while self.replica_value(query).await != Some(expected) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let arrived = tokio::time::timeout(limit, arrives).await;
+        assert!(arrived.is_ok(), "{query} does not give {expected} within {limit:?}\n{}", self.logs());
+    }
+
     /// The one number that a query of the replica gives; none while the server or the table is away.
     pub async fn replica_value(&self, query: &str) -> Option<i64> {
         let mut conn = self.try_mysql().await.ok()?;
@@ -193,6 +205,11 @@ impl Cycle {
         drop(conn.disconnect().await);
         value
     }
+}
+
+/// All that a command has printed.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Connects as the application does; its errors are the caller's.

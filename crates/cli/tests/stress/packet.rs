@@ -32,17 +32,8 @@ async fn check(server: Private<MySqlServer>) {
         serde_json::from_slice::<Value>(&printed).unwrap().as_array().unwrap().clone()
     };
     wait_for("the dead letter", || list().len() == 1).await;
-    let rows = async {
-        while cycle
-            .replica_value("SELECT COUNT(*) FROM wide WHERE body IN ('before', 'behind', 'later')")
-            .await
-            != Some(3)
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    let arrived = tokio::time::timeout(std::time::Duration::from_secs(60), rows).await;
-    assert!(arrived.is_ok(), "{}", cycle.logs());
+    let rows = "SELECT COUNT(*) FROM wide WHERE body IN ('before', 'behind', 'later')";
+    cycle.wait_for_value(rows, 3, std::time::Duration::from_secs(60)).await;
     let letter = list().remove(0);
     assert!(letter["reason"].as_str().unwrap().contains("SET GLOBAL max_allowed_packet"), "{letter}");
     let mut administrator = open(&server.admin(&cycle.target.database)).await.unwrap();

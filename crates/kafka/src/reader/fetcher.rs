@@ -68,13 +68,10 @@ impl ConsumerContext for FetchContext {}
 /// Makes a client that reads nothing yet.
 pub(super) fn open(config: &Config, voice: &Arc<Context>) -> Result<Client> {
     let consumer = &config.consumer;
-    let mut settings = client::base(config);
+    // librdkafka wants the name of a group; nothing is asked of it.
+    let mut settings = client::consumer(config, &config.group());
     settings
-        // librdkafka wants a name; nothing is asked of that group.
-        .set("group.id", config.group())
         .set("client.id", &consumer.client_id)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
         // Where a checkpoint's offset is out of range, the partition is held: see `place`.
         .set("auto.offset.reset", "error")

@@ -89,12 +89,9 @@ impl ConsumerContext for MemberContext {
 pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
     let consumer = &config.consumer;
     let silence = u64::from(consumer.session_timeout_ms / 2).max(SHORTEST_SILENCE_MS);
-    let mut settings = client::base(config);
+    let mut settings = client::consumer(config, &config.group());
     settings
-        .set("group.id", config.group())
         .set("client.id", &consumer.client_id)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
         // The thread looks in far more often; a member that waits for the group on a dead connection notices then.

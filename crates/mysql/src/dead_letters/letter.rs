@@ -96,24 +96,13 @@ pub(crate) fn parse_operation(letter: &str) -> Option<Op> {
 
 #[cfg(test)]
 mod tests {
-    use tidemart_change::{Column, ColumnType, TableName};
-
     use super::*;
-
-    fn schema(names: &[&str]) -> TableSchema {
-        let column =
-            |name: &&str| Column { name: (*name).to_owned(), column_type: ColumnType::Text, nullable: true };
-        let columns = names.iter().map(column).collect();
-        TableSchema { table: TableName::new("public", "t"), version: 1, columns, key: vec![0] }
-    }
+    use crate::projection::tests::{row, schema};
 
     #[test]
     fn rows_read_what_they_write_in_the_shape_of_today() {
-        let mut builder = RowBuilder::default();
-        [Value::Text("it's \"\\ \u{1F30A}\0".as_bytes()), Value::Absent, Value::Null, Value::Text(b"")]
-            .into_iter()
-            .for_each(|value| builder.push(value));
-        let row = builder.finish();
+        let text = "it's \"\\ \u{1F30A}\0".as_bytes();
+        let row = row(&[Value::Text(text), Value::Absent, Value::Null, Value::Text(b"")]);
         let old = schema(&["a", "b", "c", "d"]);
         let text = write_row(&old, &row);
         assert_eq!(read_row(&text, &old, true), Some(row.clone()));

@@ -8,7 +8,11 @@ use tidemart_change::{Op, TableName, TopicPartition};
 use tidemart_pipeline::{Error, Result};
 
 use super::{Kind, letter::parse_operation};
-use crate::{dialect::quote_string, fault};
+use crate::{
+    checkpoints::{of_partition, take},
+    dialect::quote_string,
+    fault,
+};
 
 /// A change that is parked.
 #[derive(Clone, Debug)]
@@ -137,10 +141,6 @@ fn read_letter(row: &mut Row) -> Option<DeadLetter> {
     })
 }
 
-pub(super) fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {
-    row.take_opt(index)?.ok()
-}
-
 /// The row of a dead letter as it was parked: the texts that Postgres printed, or null; absent columns are absent.
 /// `None` where there is no such letter.
 ///
@@ -159,9 +159,8 @@ pub(super) async fn text(
     sequence: u64,
 ) -> Result<Option<String>> {
     let query = format!(
-        "SELECT text FROM tidemart_dead_letter_rows WHERE topic = {} AND part = {} AND seq = {sequence} ORDER BY piece",
-        quote_string(&partition.topic),
-        partition.partition
+        "SELECT text FROM tidemart_dead_letter_rows WHERE {} AND seq = {sequence} ORDER BY piece",
+        of_partition(partition)
     );
     let pieces: Vec<String> = conn.query(query).await.map_err(fault::querying)?;
     Ok(if pieces.is_empty() { None } else { Some(pieces.concat()) })

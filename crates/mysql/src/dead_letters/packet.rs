@@ -7,8 +7,9 @@ use super::{
     letter::{change, is_whole, operation, write_row},
 };
 use crate::{
+    checkpoints::of_partition,
     dialect::write_string,
-    statement::{FAILURE, Packet, Role, assert_rows, push},
+    statement::{Packet, Role, assert_rows, push, write_assertion},
 };
 
 /// Bytes of a row in one statement, where the packet allows; its literal is at most twice as long.
@@ -54,9 +55,13 @@ impl Packet {
             [("tidemart_dead_letter_rows", "PRIMARY", ""), ("tidemart_dead_letters", "place", of_letters)];
         for (table, index, more) in tables {
             self.statement(Role::Letters, |sql| {
-                push(sql, format_args!("DELETE {table} FROM {table} FORCE INDEX ({index}) WHERE "));
-                write_partition(sql, partition);
-                push(sql, format_args!("{which}{more}"));
+                let of_partition = of_partition(partition);
+                push(
+                    sql,
+                    format_args!(
+                        "DELETE {table} FROM {table} FORCE INDEX ({index}) WHERE {of_partition}{which}{more}"
+                    ),
+                );
             });
         }
     }
@@ -64,20 +69,17 @@ impl Packet {
     /// Fails where a key still has letters.
     pub(crate) fn assert_free(&mut self, partition: &TopicPartition, keys: &[&str]) {
         self.statement(Role::Known, |sql| {
-            sql.extend_from_slice(
-                b"SET @tidemart=IF((SELECT COUNT(*) FROM tidemart_dead_letters FORCE INDEX (place) WHERE ",
-            );
-            write_partition(sql, partition);
-            sql.extend_from_slice(b" AND row_key IN (");
-            for (position, key) in keys.iter().enumerate() {
-                if position > 0 {
-                    sql.push(b',');
+            write_assertion(sql, |sql| {
+                let free = "(SELECT COUNT(*) FROM tidemart_dead_letters FORCE INDEX (place) WHERE ";
+                push(sql, format_args!("{free}{} AND row_key IN (", of_partition(partition)));
+                for (position, key) in keys.iter().enumerate() {
+                    if position > 0 {
+                        sql.push(b',');
+                    }
+                    write_string(sql, key.as_bytes());
                 }
-                write_string(sql, key.as_bytes());
-            }
-            sql.extend_from_slice(b"))=0,1,");
-            sql.extend_from_slice(FAILURE);
-            sql.push(b')');
+                sql.extend_from_slice(b"))=0");
+            });
         });
     }
 
@@ -122,12 +124,6 @@ impl Packet {
 fn list(numbers: &[u64]) -> String {
     let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
     numbers.join(",")
-}
-
-fn write_partition(sql: &mut Vec<u8>, partition: &TopicPartition) {
-    sql.extend_from_slice(b"topic=");
-    write_string(sql, partition.topic.as_bytes());
-    push(sql, format_args!(" AND part={}", partition.partition));
 }
 
 /// A text in pieces of at most so many bytes, but never within a character.

@@ -11,7 +11,7 @@ use super::{
     letter::{change, is_whole, key},
 };
 use crate::{
-    dialect::quote_string,
+    checkpoints::of_partition,
     fault::{self, Refusal},
     lane::Lane,
     place::Place,
@@ -238,9 +238,4 @@ async fn forget_unknown(conn: &mut Conn, partition: &TopicPartition) -> Result<(
         conn.query_drop(statement).await.map_err(fault::querying)?;
     }
     Ok(())
-}
-
-/// The condition for a partition's rows in our own tables.
-pub(super) fn of_partition(partition: &TopicPartition) -> String {
-    format!("topic = {} AND part = {}", quote_string(&partition.topic), partition.partition)
 }

@@ -13,10 +13,10 @@ use tidemart_pipeline::{Error, Kind as ErrorKind, Result};
 use super::{
     DeadLetter, Kind,
     letter::{parse_operation, read_row},
-    list::{damaged, take, text},
-    parked::of_partition,
+    list::{damaged, text},
 };
 use crate::{
+    checkpoints::{of_partition, take},
     config::Config,
     dialect::quote_string,
     fault::{self, Fault, Refusal},

@@ -90,7 +90,7 @@ struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     fn new(config: &'a Config) -> Self {
-        let rules = if config.marts.enabled { tidemart_marts::mark_rules() } else { Vec::new() };
+        let rules = config.marts.rules();
         Self { config, rules, seen: BTreeSet::new(), handled: 0, failed: false, first_error: None }
     }
 
