@@ -1,9 +1,10 @@
 //! Records that Kafka does not have any more, histories that begin anew, databases that go back in time.
 
 use tidemart_change::{Checkpoint, Epoch, Lsn, Mark};
+use tidemart_mysql::Applier;
 use tidemart_pipeline::Destination;
 
-use crate::support::{EPOCH, Feed, apply, batch, on_both, simple};
+use crate::support::{EPOCH, Feed, Target, apply, batch, on_both, simple};
 
 const ALL: &str = "SELECT id, a, b FROM t ORDER BY id";
 
@@ -107,19 +108,24 @@ async fn a_new_epoch_is_taken_at_its_truncate_and_looked_for_from_the_beginning(
     .await;
 }
 
+/// A feed that is applied, and whose place Kafka does not have any more: it is read from its beginning.
+async fn lost(target: &Target) -> (Feed, Applier) {
+    let feed = Feed::complete(&simple("public.t"), 0).create(&["1", "a", "b"]);
+    let mut applier = target.applier();
+    apply(&mut applier, &[&feed]).await;
+    let mut lost = batch([]);
+    lost.lost.push((feed.partition.clone(), "Kafka has lost records".to_owned()));
+    applier.write(&lost).await.unwrap();
+    assert_eq!(target.held(&feed.partition).await, "Kafka has lost records");
+    let position = applier.resume(&vec![feed.partition.clone()]).await.unwrap();
+    assert_eq!(position[&feed.partition], Checkpoint::default());
+    (feed, applier)
+}
+
 #[tokio::test]
 async fn a_place_that_kafka_has_lost_is_looked_for_from_the_beginning() {
     on_both(async |target| {
-        let t = simple("public.t");
-        let feed = Feed::complete(&t, 0).create(&["1", "a", "b"]);
-        let mut applier = target.applier();
-        let scope = vec![feed.partition.clone()];
-        apply(&mut applier, &[&feed]).await;
-        let mut lost = batch([]);
-        lost.lost.push((feed.partition.clone(), "Kafka has lost records".to_owned()));
-        applier.write(&lost).await.unwrap();
-        assert_eq!(target.held(&feed.partition).await, "Kafka has lost records");
-        assert_eq!(applier.resume(&scope).await.unwrap()[&feed.partition], Checkpoint::default());
+        let (feed, mut applier) = lost(&target).await;
         // What was applied is skipped, and what Kafka took instead is not believed.
         let again = Feed { sequence: feed.sequence - 1, ..feed.clone() }.create(&["2", "another", "b"]);
         applier.write(&batch([again.part()])).await.unwrap();
@@ -139,22 +145,14 @@ async fn a_place_that_kafka_has_lost_is_looked_for_from_the_beginning() {
 #[tokio::test]
 async fn what_was_looked_through_from_the_beginning_is_not_looked_through_again() {
     on_both(async |target| {
-        let t = simple("public.t");
-        let feed = Feed::complete(&t, 0).create(&["1", "a", "b"]);
-        let mut applier = target.applier();
-        let scope = vec![feed.partition.clone()];
-        apply(&mut applier, &[&feed]).await;
+        let (feed, mut applier) = lost(&target).await;
         let before = target.checkpoint(&feed.partition).await.checkpoint;
-        let mut lost = batch([]);
-        lost.lost.push((feed.partition.clone(), "Kafka has lost records".to_owned()));
-        applier.write(&lost).await.unwrap();
-        assert_eq!(applier.resume(&scope).await.unwrap()[&feed.partition], Checkpoint::default());
         applier.write(&batch([feed.part()])).await.unwrap();
         assert_eq!(applier.retry_at(), None, "it would begin again for ever");
-        let position = applier.resume(&scope).await.unwrap()[&feed.partition];
+        let position = applier.resume(&vec![feed.partition.clone()]).await.unwrap()[&feed.partition];
         assert_eq!(position, Checkpoint { next_offset: feed.records.last().unwrap().offset + 1, ..before });
         let epoch = Epoch { generation: EPOCH.generation + 1, ..EPOCH };
-        let renewed = resync(Feed { epoch, offset: feed.offset + 1, ..Feed::new(&t, 0) }, 100_000);
+        let renewed = resync(Feed { epoch, offset: feed.offset + 1, ..Feed::new(&feed.schema, 0) }, 100_000);
         applier.write(&batch([renewed.part()])).await.unwrap();
         assert_eq!(target.held(&renewed.partition).await, "");
         assert_eq!(target.rows(ALL).await, [["9", "new", "b"]]);
