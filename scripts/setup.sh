@@ -24,6 +24,11 @@ java_17() { # the one that Kafka is run with
     [ "$("$java" -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p')" -ge 17 ]
 }
 
+system_python() { # the one that environments are made with
+    if [ -x /usr/bin/python3 ]; then /usr/bin/python3 "$@"; else python3 "$@"; fi
+}
+python3_11() { system_python -c "import sys; sys.exit(sys.version_info < (3, 11))"; }
+
 need openjdk-17-jre-headless java_17
 need maven command -v mvn
 need gcc command -v cc
@@ -35,6 +40,8 @@ need zlib1g-dev test -e /usr/include/zlib.h
 need libssl-dev test -e /usr/include/openssl/ssl.h
 need libaio1 library libaio.so.1
 need libnuma1 library libnuma.so.1
+need python3 python3_11
+need python3-venv system_python -c "import ensurepip"
 need xz-utils command -v xz
 need unzip command -v unzip
 need util-linux command -v setpriv

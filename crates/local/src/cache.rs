@@ -245,5 +245,8 @@ mod tests {
             let folder = cache.install(&distribution).await.unwrap();
             assert!(folder.starts_with(cache.root()) && folder.is_dir(), "{}", folder.display());
         }
+        let account = crate::Account::choose(crate::DEFAULT_ACCOUNT).unwrap();
+        let spark = crate::spark::environment(&cache, &account).await.unwrap();
+        assert!(spark.join("bin/spark-submit").is_file(), "{}", spark.display());
     }
 }

@@ -32,9 +32,11 @@ mod ports;
 mod postgres;
 mod processes;
 mod program;
+mod python;
 mod random;
 mod role;
 mod server;
+pub mod spark;
 #[cfg(feature = "testing")]
 pub mod testing;
 
