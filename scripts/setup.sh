@@ -36,6 +36,7 @@ need g++ command -v c++
 need make command -v make
 need cmake command -v cmake
 need pkg-config command -v pkg-config
+need protobuf-compiler command -v protoc
 need zlib1g-dev test -e /usr/include/zlib.h
 need libssl-dev test -e /usr/include/openssl/ssl.h
 need libaio1 library libaio.so.1

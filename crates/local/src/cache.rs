@@ -237,11 +237,15 @@ mod tests {
     /// `make test` runs this one first: it has all the time that a slow network needs.
     #[tokio::test]
     async fn every_server_is_fetched() {
-        use crate::{kafka, mariadb, mysql, postgres};
+        use crate::{kafka, mariadb, mysql, postgres, spark};
         let cache = Cache::of_this_machine();
-        for distribution in
-            [kafka::DISTRIBUTION, postgres::DISTRIBUTION, mariadb::DISTRIBUTION, mysql::DISTRIBUTION]
-        {
+        for distribution in [
+            kafka::DISTRIBUTION,
+            postgres::DISTRIBUTION,
+            mariadb::DISTRIBUTION,
+            mysql::DISTRIBUTION,
+            spark::JARS,
+        ] {
             let folder = cache.install(&distribution).await.unwrap();
             assert!(folder.starts_with(cache.root()) && folder.is_dir(), "{}", folder.display());
         }

@@ -1,5 +1,4 @@
 mod archive;
-mod java;
 mod probe;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use tokio::process::Command;
 use crate::cache::{Cache, Distribution, Unpack};
 use crate::error::{Error, Result, at};
 use crate::folder::{DataFolder, Site};
+use crate::java;
 use crate::processes::FILLS;
 use crate::program;
 use crate::random;

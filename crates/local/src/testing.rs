@@ -19,6 +19,7 @@ mod console;
 mod kinds;
 mod private;
 mod proxy;
+mod spark;
 mod temporary;
 
 use std::fmt::Display;
@@ -34,6 +35,7 @@ pub use self::{
         private_postgres_with,
     },
     proxy::{Link, Proxy, Side},
+    spark::{private_spark, spark},
 };
 use crate::cache::Cache;
 use crate::error::Result;

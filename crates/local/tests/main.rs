@@ -15,3 +15,5 @@ mod roles;
 mod secrecy;
 #[cfg(test)]
 mod shared;
+#[cfg(test)]
+mod spark;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Kafka;
-use super::java::Java;
 use crate::account::Account;
 use crate::cache::Cache;
 use crate::error::{Result, at};
 use crate::folder::{DataFolder, Site};
+use crate::java::Java;
 use crate::server::{Keep, Server, State};
 
 const FILE: &str = "kafka.jsa";

@@ -1,3 +1,5 @@
+//! The Java that runs the servers written in it.
+
 use std::path::PathBuf;
 
 use tokio::process::Command;
@@ -5,20 +7,20 @@ use tokio::process::Command;
 use crate::error::{Error, Result};
 use crate::program;
 
-pub(super) const ADVICE: &str =
-    "Kafka needs Java 17 or newer: `apt-get install default-jre-headless`, or set JAVA_HOME";
-/// Kafka 4 does not run on an older one.
+pub(crate) const ADVICE: &str =
+    "Kafka and Spark need Java 17 or newer: `apt-get install default-jre-headless`, or set JAVA_HOME";
+/// Kafka 4 and Spark 4 do not run on an older one.
 const OLDEST: u32 = 17;
 
 /// A Java that is new enough.
-pub(super) struct Java {
-    pub(super) path: PathBuf,
+pub(crate) struct Java {
+    pub(crate) path: PathBuf,
     /// Its exact build, such as `17.0.15+6-Debian-1deb12u1`.
-    pub(super) build: String,
+    pub(crate) build: String,
 }
 
 /// The Java of JAVA_HOME, else the first in PATH.
-pub(super) async fn find() -> Result<Java> {
+pub(crate) async fn find() -> Result<Java> {
     let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
     let found = home.filter(|java| java.is_file()).or_else(|| program::find("java"));
     let path = found.ok_or_else(|| Error::MissingProgram { program: "java".to_owned(), advice: ADVICE })?;
