@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod envelope;
 mod json;
+pub mod message;
 pub mod position;
 pub mod request;
 pub mod row;

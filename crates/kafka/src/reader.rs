@@ -12,7 +12,7 @@ mod fetcher;
 mod handover;
 mod member;
 mod pending;
-mod place;
+pub(crate) mod place;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle, time::Duration};

@@ -8,7 +8,10 @@
 use rdkafka::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tidemart_pipeline::{Error, Result, tls::Mode};
+use tidemart_pipeline::{
+    Error, Result,
+    tls::{Files, Mode},
+};
 
 use crate::Config;
 
@@ -101,6 +104,50 @@ pub(crate) fn apply(config: &Config, client: &mut ClientConfig) {
             .set("sasl.username", &sasl.user)
             .set("sasl.password", sasl.password.expose_secret());
     }
+}
+
+/// The settings as a client in Java has them, such as Spark's Kafka source. Passwords and keys are among them.
+///
+/// # Errors
+/// Fatal, naming the setting that such a client cannot have, or a file that cannot be read.
+pub fn java(config: &Config) -> Result<Vec<(&'static str, SecretString)>> {
+    let mut settings = vec![("security.protocol", protocol(config).to_owned())];
+    if config.tls.mode == Mode::Require {
+        return Err(Error::fatal(
+            "kafka.tls.mode = require, which trusts any certificate, is nothing that Spark's Kafka client can do: set \
+             kafka.tls.root_certificate and verify-full or verify-ca",
+        ));
+    }
+    if config.tls.is_on() {
+        let files = Files::read(&config.tls, "kafka")?;
+        let name = if config.tls.mode == Mode::VerifyFull { "https" } else { "" };
+        settings.push(("ssl.endpoint.identification.algorithm", name.to_owned()));
+        if let Some(roots) = files.roots {
+            settings
+                .extend([("ssl.truststore.type", "PEM".to_owned()), ("ssl.truststore.certificates", roots)]);
+        }
+        if let Some(own) = files.identity {
+            settings.push(("ssl.keystore.type", "PEM".to_owned()));
+            settings
+                .extend([("ssl.keystore.certificate.chain", own.certificate), ("ssl.keystore.key", own.key)]);
+        }
+    }
+    if let Some(sasl) = &config.sasl {
+        settings.push(("sasl.mechanism", sasl.mechanism.name().to_owned()));
+        settings.push(("sasl.jaas.config", jaas(sasl)));
+    }
+    Ok(settings.into_iter().map(|(name, value)| (name, value.into())).collect())
+}
+
+/// Kafka's documentation, "Configuring Kafka Clients" for SASL: the account as a login module's options.
+fn jaas(sasl: &Sasl) -> String {
+    let module = match sasl.mechanism {
+        Mechanism::Plain => "plain.PlainLoginModule",
+        Mechanism::ScramSha256 | Mechanism::ScramSha512 => "scram.ScramLoginModule",
+    };
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let (user, password) = (quoted(&sasl.user), quoted(sasl.password.expose_secret()));
+    format!("org.apache.kafka.common.security.{module} required username={user} password={password};")
 }
 
 /// Kafka's own name for it.
@@ -216,6 +263,19 @@ mod tests {
         ] {
             assert_eq!(protocol(&config(&text).unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn java_gets_the_same_and_prints_no_password() {
+        let settings = java(&config(SASL).unwrap()).unwrap();
+        let value = |name| settings.iter().find(|(key, _)| *key == name).unwrap().1.expose_secret();
+        assert_eq!(value("security.protocol"), "SASL_PLAINTEXT");
+        assert!(value("sasl.jaas.config").ends_with("required username=\"u\" password=\"hunter2\";"));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let quotes = SASL.replace("hunter2", "a\"b\\c");
+        let quotes = config(&quotes).unwrap();
+        assert!(jaas(quotes.sasl.as_ref().unwrap()).ends_with(r#"password="a\"b\\c";"#));
+        assert!(java(&config("[tls]\nmode = 'require'\n").unwrap()).is_err());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Names of topics, and how topics are made.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rdkafka::{
     admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -8,7 +11,7 @@ use rdkafka::{
     metadata::{Metadata, MetadataTopic},
     types::RDKafkaErrorCode,
 };
-use tidemart_change::TableName;
+use tidemart_change::{TableName, TopicPartition};
 use tidemart_pipeline::{Error, Result};
 use tracing::info;
 
@@ -49,8 +52,9 @@ pub fn positions(prefix: &str) -> String {
     format!("{prefix}.tidemart-positions")
 }
 
-/// Matches the topics of all tables of a prefix and no other: they have two dots.
-pub(crate) fn pattern(prefix: &str) -> String {
+/// Matches the topics of all tables of a prefix and no other: they have two dots. To librdkafka as to Java.
+#[must_use]
+pub fn pattern(prefix: &str) -> String {
     format!("^{prefix}\\.[^.]+\\.[^.]+$")
 }
 
@@ -107,6 +111,15 @@ impl Topics {
     /// The number of partitions of a topic; `None` where there is no such topic.
     pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {
         self.topics.get(topic).map(|shape| shape.partitions)
+    }
+
+    /// The partitions of the tables of a prefix, in the order of their names.
+    pub(crate) fn partitions_of_tables(&self, prefix: &str) -> BTreeSet<TopicPartition> {
+        let partitions = |topic: &str| {
+            let (topic, count): (Arc<str>, _) = (topic.into(), self.partitions(topic).unwrap_or(0));
+            (0..count).map(move |partition| TopicPartition { topic: Arc::clone(&topic), partition })
+        };
+        self.of_tables(prefix).flat_map(partitions).collect()
     }
 
     /// How many brokers there are.

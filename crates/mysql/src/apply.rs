@@ -2,6 +2,7 @@
 
 mod holding;
 mod isolating;
+mod sharing;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use tidemart_change::{ApplyBatch, Checkpoint, Record, TableName, TableSchema, To
 use tidemart_pipeline::{Destination, Error, Result};
 use tracing::{debug, info};
 
+use self::sharing::Sharing;
 use crate::{
     checkpoints,
     config::Config,
@@ -62,6 +64,8 @@ pub struct Applier {
     /// The server's max_allowed_packet, once it is known.
     max_allowed_packet: usize,
     attempts: Attempts,
+    /// Where others apply the same partitions.
+    sharing: Option<Sharing>,
 }
 
 impl Applier {
@@ -84,6 +88,7 @@ impl Applier {
             written: Written::default(),
             max_allowed_packet: usize::MAX,
             attempts: Attempts::default(),
+            sharing: None,
         })
     }
 

@@ -10,8 +10,11 @@ use crate::{
     dead_letters::{self, Parked},
     dialect::quote_string,
     fault,
-    lane::Lane,
+    lane::{Lane, Search},
 };
+
+/// Of so many partitions the rows are asked for one by one.
+const FEW: usize = 100;
 
 /// A row of `tidemart_checkpoints`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct CheckpointStatus {
     pub held: Option<(String, i64)>,
     /// Counted up by everybody but the consumer who changes what is parked of the partition.
     pub parked_version: u64,
+    /// Held where nothing but a truncate helps, which may lie before the place where reading would go on.
+    pub rewind: bool,
 }
 
 /// All checkpoints, in the order of topics and partitions.
@@ -39,8 +44,24 @@ pub struct CheckpointStatus {
 /// # Errors
 /// As [`connect`](crate::connect); transient also before our tables are made.
 pub async fn checkpoints(conn: &mut Conn) -> Result<Vec<CheckpointStatus>> {
-    let rows: Vec<Row> = conn.query(include_str!("sql/checkpoints.sql")).await.map_err(fault::querying)?;
+    rows(conn, include_str!("sql/checkpoints.sql")).await
+}
+
+async fn rows(conn: &mut Conn, query: impl AsRef<str> + Send + Sync) -> Result<Vec<CheckpointStatus>> {
+    let rows: Vec<Row> = conn.query(query.as_ref()).await.map_err(fault::querying)?;
     rows.into_iter().map(read).collect()
+}
+
+/// Those of a few partitions; for many, all are read.
+async fn of_scope(conn: &mut Conn, scope: &[TopicPartition]) -> Result<Vec<CheckpointStatus>> {
+    if scope.is_empty() || scope.len() > FEW {
+        let wanted: HashSet<_> = scope.iter().collect();
+        let all = checkpoints(conn).await?;
+        return Ok(all.into_iter().filter(|row| wanted.contains(&row.partition)).collect());
+    }
+    let conditions: Vec<_> = scope.iter().map(|partition| format!("({})", of_partition(partition))).collect();
+    let condition = format!("WHERE {}", conditions.join(" OR "));
+    rows(conn, include_str!("sql/checkpoints.sql").replace("WHERE TRUE", &condition)).await
 }
 
 fn read(mut row: Row) -> Result<CheckpointStatus> {
@@ -65,6 +86,7 @@ fn read_row(row: &mut Row) -> Option<CheckpointStatus> {
         applied_at_us: take(row, 8)?,
         held: reason.zip(held_at),
         parked_version: take(row, 11)?,
+        rewind: take(row, 12)?,
     })
 }
 
@@ -92,13 +114,16 @@ pub(crate) async fn resume(
 }
 
 async fn read_lanes(conn: &mut Conn, scope: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Lane>> {
-    let scope: HashSet<_> = scope.iter().collect();
-    let rows = checkpoints(conn).await?.into_iter().filter(|row| scope.contains(&row.partition));
+    let rows = of_scope(conn, scope).await?.into_iter();
     let lane = |row: &CheckpointStatus| Lane {
         checkpoint: row.checkpoint,
         snapshot_done: row.snapshot_done,
         retry_at: None,
         search: None,
+        held: row
+            .held
+            .is_some()
+            .then_some(Search { next_offset: Some(row.checkpoint.next_offset), rewound: row.rewind }),
         parked: Parked::new(row.parked_version),
     };
     Ok(rows.map(|row| (row.partition.clone(), lane(&row))).collect())
@@ -112,9 +137,14 @@ fn insert_statement(partitions: &[&TopicPartition]) -> String {
 }
 
 /// Says beside the checkpoint why it does not move, unless it has moved meanwhile. The first time is kept.
-pub(crate) fn hold_statement(partition: &TopicPartition, checkpoint: &Checkpoint, reason: &str) -> String {
+pub(crate) fn hold_statement(
+    partition: &TopicPartition,
+    checkpoint: &Checkpoint,
+    reason: &str,
+    rewind: bool,
+) -> String {
     format!(
-        "UPDATE tidemart_checkpoints SET held_at = COALESCE(held_at, NOW(6)), held_reason = {} \
+        "UPDATE tidemart_checkpoints SET held_at = COALESCE(held_at, NOW(6)), held_reason = {}, rewind = {rewind} \
          WHERE {} AND seq = {}",
         quote_string(reason),
         of_partition(partition),

@@ -22,6 +22,8 @@ pub(crate) struct Lane {
     pub(crate) retry_at: Option<Instant>,
     /// Records are missing.
     pub(crate) search: Option<Search>,
+    /// What the search would be, as the row says that it is held; only for those who were not there when it was.
+    pub(crate) held: Option<Search>,
     /// Changes that wait in `tidemart_dead_letters`.
     pub(crate) parked: Parked,
 }

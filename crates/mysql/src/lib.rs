@@ -16,6 +16,7 @@ pub mod dead_letters;
 pub mod dialect;
 mod doctor;
 mod evolve;
+pub mod executors;
 mod fault;
 mod fits;
 mod follow;

@@ -6,11 +6,15 @@ use tidemart_pipeline::{Error, Result};
 use crate::{config::Config, connection, dialect::Dialect, fault};
 
 /// Version of our own tables that this program makes and knows.
-pub const META_VERSION: u32 = 3;
+pub const META_VERSION: u32 = 4;
 
 /// What makes each version of the one before; statements may be repeated, since DDL is not undone by a crash.
-const MIGRATIONS: [&str; META_VERSION as usize] =
-    [include_str!("sql/migrate.sql"), include_str!("sql/migrate_2.sql"), include_str!("sql/migrate_3.sql")];
+const MIGRATIONS: [&str; META_VERSION as usize] = [
+    include_str!("sql/migrate.sql"),
+    include_str!("sql/migrate_2.sql"),
+    include_str!("sql/migrate_3.sql"),
+    include_str!("sql/migrate_4.sql"),
+];
 /// Only one program at a time changes our tables.
 const LOCK: &str = "CONCAT('tidemart_migrate_', MD5(DATABASE()))";
 /// Longest wait for it, in seconds.

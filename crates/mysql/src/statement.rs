@@ -328,7 +328,7 @@ fn write_step(sql: &mut Vec<u8>, step: &Step<'_>) {
     if let Some((commit_us, lsn)) = source {
         push(sql, format_args!(",source_commit_us={commit_us},source_lsn={lsn}"));
     }
-    sql.extend_from_slice(b",applied_at=NOW(6),held_reason=NULL,held_at=NULL WHERE ");
+    sql.extend_from_slice(b",applied_at=NOW(6),held_reason=NULL,held_at=NULL,rewind=FALSE WHERE ");
     sql.extend_from_slice(of_partition(partition).as_bytes());
 }
 

@@ -9,6 +9,8 @@ mod dead_letters;
 #[cfg(test)]
 mod evolve;
 #[cfg(test)]
+mod executors;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod gaps;

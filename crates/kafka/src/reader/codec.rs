@@ -1,24 +1,21 @@
 //! A message of Kafka becomes a record.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use tidemart_change::{
-    Mark, Op, Payload, Record, Stamp, TopicPartition,
+    Record, TopicPartition,
     envelope::Decoder,
-    stamp::{MARK_HEADER, STAMP_HEADER},
+    message::{Decoders, Headers},
 };
 use tidemart_pipeline::{Result, error::chain};
 
 use crate::{Config, schemas, topics};
 
-/// Decoders by topic and version of the schema.
+/// Reads messages; knows the schemas that it has met.
 pub(super) struct Codec {
     config: Arc<Config>,
-    topics: HashMap<Arc<str>, HashMap<u32, Decoder>>,
+    decoders: Decoders,
 }
 
 /// Why a message is not a record of ours.
@@ -37,7 +34,7 @@ impl From<String> for Unreadable {
 
 impl Codec {
     pub(super) fn new(config: Arc<Config>) -> Self {
-        Self { config, topics: HashMap::new() }
+        Self { config, decoders: Decoders::default() }
     }
 
     pub(super) fn decode(
@@ -45,72 +42,31 @@ impl Codec {
         partition: &TopicPartition,
         message: &BorrowedMessage<'_>,
     ) -> std::result::Result<Record, Unreadable> {
-        let (stamp, mark) = headers(message)?;
-        let decoder = self.decoder(&partition.topic, stamp.schema_version)?;
-        let payload = payload(decoder, message, mark)?;
-        let schema = Arc::clone(decoder.schema());
-        Ok(Record { offset: message.offset(), stamp, schema, payload })
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let headers = Headers::read(headers.map(|header| (header.key, header.value)))?;
+        let decoder = self.decoder(&partition.topic, headers.stamp.schema_version)?;
+        let record = headers.record(decoder, message.offset(), message.payload());
+        record.map_err(|error| Unreadable::Message(chain(&error)))
     }
 
-    fn decoder(&mut self, topic: &Arc<str>, version: u32) -> std::result::Result<&mut Decoder, Unreadable> {
-        let known = self.topics.get(topic).is_some_and(|versions| versions.contains_key(&version));
-        if !known {
+    fn decoder(&mut self, topic: &str, version: u32) -> std::result::Result<&mut Decoder, Unreadable> {
+        if self.decoders.get(topic, version).is_none() {
             self.look_up().map_err(Unreadable::Kafka)?;
         }
-        let versions = self.topics.entry(Arc::clone(topic)).or_default();
-        match versions.entry(version) {
-            Entry::Occupied(decoder) => Ok(decoder.into_mut()),
-            Entry::Vacant(_) => Err(Unreadable::Message(format!(
+        self.decoders.get(topic, version).ok_or_else(|| {
+            Unreadable::Message(format!(
                 "version {version} of its table's schema is not in topic {}",
                 topics::schemas(&self.config.prefix)
-            ))),
-        }
+            ))
+        })
     }
 
     /// Reads all versions that all tables have had. Blocks.
     fn look_up(&mut self) -> Result<()> {
         for (table, versions) in schemas::read(&self.config)? {
             let topic = topics::table(&self.config.prefix, &table);
-            let decoders = self.topics.entry(topic.into()).or_default();
-            for (version, schema) in versions {
-                decoders.entry(version).or_insert_with(|| Decoder::new(schema));
-            }
+            versions.into_values().for_each(|schema| self.decoders.add(&topic, schema));
         }
         Ok(())
     }
-}
-
-fn headers(message: &BorrowedMessage<'_>) -> std::result::Result<(Stamp, Option<Mark>), Unreadable> {
-    let (mut stamp, mut mark) = (None, None);
-    for header in message.headers().into_iter().flat_map(Headers::iter) {
-        let text = header.value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
-        match header.key {
-            STAMP_HEADER => {
-                stamp = Some(text.parse().map_err(|error| format!("header {STAMP_HEADER} is {error}"))?);
-            }
-            MARK_HEADER => {
-                mark = Some(text.parse().map_err(|error| format!("header {MARK_HEADER} is {error}"))?);
-            }
-            _ => {}
-        }
-    }
-    let foreign = || format!("it has no header {STAMP_HEADER}, so another program wrote it");
-    Ok((stamp.ok_or_else(foreign)?, mark))
-}
-
-fn payload(
-    decoder: &mut Decoder,
-    message: &BorrowedMessage<'_>,
-    mark: Option<Mark>,
-) -> std::result::Result<Payload, Unreadable> {
-    if let Some(mark) = mark {
-        return Ok(Payload::Mark(mark));
-    }
-    let Some(value) = message.payload() else { return Ok(Payload::Tombstone) };
-    let event = decoder.value(value).map_err(|error| chain(&error))?;
-    let (op, row, commit_time_ms) = (event.op, event.row, event.commit_time_ms);
-    Ok(match op {
-        Op::Delete => Payload::Delete { row, commit_time_ms },
-        Op::Read | Op::Create | Op::Update => Payload::Upsert { op, row, commit_time_ms },
-    })
 }

@@ -11,7 +11,7 @@ use crate::error;
 
 /// Where to start to read a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Nothing of it was applied: at the first record that is there, whose sequence number says whether it is the first
     /// that ever was.
     Beginning,
@@ -66,7 +66,8 @@ pub(super) fn lost(client: &Client, started: &Places) -> Result<Vec<(TopicPartit
     Ok(lost)
 }
 
-fn reason(next: i64, low: i64, end: i64) -> Option<String> {
+/// What it means where the place is not there.
+pub(crate) fn reason(next: i64, low: i64, end: i64) -> Option<String> {
     if next < low {
         return Some(format!(
             "MySQL's checkpoint goes on at offset {next}, but the partition begins at {low}: records were deleted \

@@ -21,18 +21,20 @@ impl Applier {
 
     /// How a partition goes on after what was in turn: of one with a gap everything is dropped until a truncate.
     pub(super) async fn note_search(&mut self, turn: Turn<'_>) -> Result<()> {
-        let Some(lane) = self.lanes.get_mut(turn.partition) else { return Err(unknown(turn.partition)) };
+        let Some(lane) = self.lanes.get(turn.partition) else { return Err(unknown(turn.partition)) };
         if lane.retry_at.is_some() {
             return Ok(());
         }
-        lane.search = turn.search;
-        if turn.search.is_some_and(|search| search.next_offset.is_none()) {
-            lane.retry_at = Some(Instant::now());
+        let hold = turn.gap.is_some() && self.is_gap(&turn)?;
+        let rewind = turn.search.is_some_and(|search| search.next_offset.is_none());
+        if let Some(lane) = self.lanes.get_mut(turn.partition) {
+            lane.search = turn.search;
+            lane.retry_at = rewind.then(Instant::now);
         }
-        match turn.gap {
-            Some(gap) => self.say_held(turn.partition, &gap.reason()).await,
-            None => Ok(()),
+        if let Some(gap) = turn.gap.filter(|_| hold) {
+            self.say_held(turn.partition, &gap.reason(), rewind).await?;
         }
+        if rewind { self.must_rewind(turn.partition) } else { Ok(()) }
     }
 
     /// Kafka does not have the place any more where a partition is to be read: all that it has is looked through.
@@ -40,12 +42,12 @@ impl Applier {
         let Some(lane) = self.lanes.get_mut(partition) else { return Err(unknown(partition)) };
         lane.search = Some(Search { next_offset: None, rewound: true });
         lane.retry_at = Some(Instant::now());
-        self.say_held(partition, reason).await
+        self.say_held(partition, reason, true).await
     }
 
-    async fn say_held(&mut self, partition: &TopicPartition, reason: &str) -> Result<()> {
+    async fn say_held(&mut self, partition: &TopicPartition, reason: &str, rewind: bool) -> Result<()> {
         let Some(lane) = self.lanes.get(partition) else { return Err(unknown(partition)) };
-        let statement = checkpoints::hold_statement(partition, &lane.checkpoint, reason);
+        let statement = checkpoints::hold_statement(partition, &lane.checkpoint, reason, rewind);
         warn!(%partition, reason, "partition held");
         self.query(&statement).await
     }
@@ -58,6 +60,6 @@ impl Applier {
         let first = Duration::from_secs(self.config.hold_retry_s.into());
         let pause = self.attempts.pause(partition, lane.checkpoint.sequence, first);
         lane.retry_at = Some(Instant::now() + pause);
-        self.say_held(partition, reason).await
+        self.say_held(partition, reason, false).await
     }
 }

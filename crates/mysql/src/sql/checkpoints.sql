@@ -11,6 +11,8 @@ SELECT
     CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', applied_at) AS SIGNED),
     held_reason,
     CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', held_at) AS SIGNED),
-    parked
+    parked,
+    rewind
 FROM tidemart_checkpoints
+WHERE TRUE
 ORDER BY topic, part
