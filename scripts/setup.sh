@@ -29,6 +29,10 @@ system_python() { # the one that environments are made with
 }
 python3_11() { system_python -c "import sys; sys.exit(sys.version_info < (3, 11))"; }
 
+node_18() { # the one that JupyterHub's proxy is run with
+    [ "$(node --version | sed -nE 's/^v([0-9]+).*/\1/p')" -ge 18 ]
+}
+
 need openjdk-17-jre-headless java_17
 need maven command -v mvn
 need gcc command -v cc
@@ -45,6 +49,10 @@ need python3 python3_11
 need python3-venv system_python -c "import ensurepip"
 need xz-utils command -v xz
 need unzip command -v unzip
+need bubblewrap command -v bwrap
+need nodejs node_18
+need npm command -v npm
+need chromium command -v chromium
 need util-linux command -v setpriv
 if [ "${1:-}" = oldest ]; then
     need postgresql-15 test -x /usr/lib/postgresql/15/bin/postgres

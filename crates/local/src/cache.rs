@@ -252,5 +252,9 @@ mod tests {
         let account = crate::Account::choose(crate::DEFAULT_ACCOUNT).unwrap();
         let spark = crate::spark::environment(&cache, &account).await.unwrap();
         assert!(spark.join("bin/spark-submit").is_file(), "{}", spark.display());
+        let (hub, proxy) = crate::jupyterhub::fetch(&cache, &account).await.unwrap();
+        assert!(hub.join("bin/jupyterhub").is_file(), "{}", hub.display());
+        let proxy = proxy.join("node_modules/configurable-http-proxy");
+        assert!(proxy.is_dir(), "{}", proxy.display());
     }
 }

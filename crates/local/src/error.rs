@@ -124,6 +124,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The machine has no means to keep users apart.
+    #[error(
+        "users cannot be kept apart on this machine: bwrap says \"{said}\"; allow unprivileged user namespaces (`sysctl -w \
+         user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1`, in a container by its options), or leave \
+         jupyterhub out"
+    )]
+    NoWalls {
+        /// What bubblewrap said.
+        said: String,
+    },
     /// A setting has a value that cannot be used.
     #[error("{name}: {reason}")]
     Setting {

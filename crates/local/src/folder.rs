@@ -233,9 +233,29 @@ impl Site {
         command
     }
 
-    /// Writes a file that only the account can read, and returns its path.
+    /// Makes an empty folder below `run`, or empties it.
+    pub(crate) fn empty_run_folder(&self, name: &str) -> Result<()> {
+        let path = self.run.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at("remove", &path)(error)),
+            _ => self.make_run_folder(&path),
+        }
+    }
+
+    fn make_run_folder(&self, path: &Path) -> Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        path.parent().map_or(Ok(()), |parent| self.make_run_folder(parent))?;
+        fs::create_dir(path).map_err(at("create", path))?;
+        set_mode(path, 0o700)?;
+        self.account.own(path)
+    }
+
+    /// Writes a file that only the account can read, and returns its path; `name` may have folders in it.
     pub(crate) fn write_run_file(&self, name: &str, content: &str) -> Result<PathBuf> {
         let path = self.run.join(name);
+        path.parent().map_or(Ok(()), |parent| self.make_run_folder(parent))?;
         let file = NamedTempFile::new_in(&self.run).map_err(at("create a file in", &self.run))?;
         file.as_file().write_all(content.as_bytes()).map_err(at("write", &path))?;
         self.account.own(file.path())?;

@@ -20,15 +20,18 @@
 
 mod account;
 mod cache;
+mod embedded;
 mod error;
 mod folder;
 mod java;
+mod jupyterhub;
 mod kafka;
 mod keeper;
 mod log;
 mod mariadb;
 mod mysql;
 mod mysqld;
+mod node;
 mod ports;
 mod postgres;
 mod processes;
@@ -45,6 +48,7 @@ pub use account::{Account, DEFAULT_ACCOUNT};
 pub use cache::{CACHE_VARIABLE, Cache};
 pub use error::{Error, Result};
 pub use folder::{DataFolder, claim, holder, make_folder};
+pub use jupyterhub::{JupyterHub, Replica, SparkConnect};
 pub use kafka::{Behind, Kafka};
 pub use log::bound as bound_log;
 pub use mariadb::MariaDb;

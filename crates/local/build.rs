@@ -1,0 +1,50 @@
+//! Embeds the folders of files that parts are started with: `up` works from the program alone.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The constant and the folder below the repository's root.
+const FOLDERS: [(&str, &str); 2] =
+    [("JUPYTERHUB_SANDBOX", "jupyterhub/sandbox"), ("JUPYTERHUB_NOTEBOOKS", "jupyterhub/notebooks")];
+
+fn main() -> io::Result<()> {
+    let root = variable("CARGO_MANIFEST_DIR")?.join("../..").canonicalize()?;
+    let mut code = String::new();
+    for (name, folder) in FOLDERS {
+        let folder = root.join(folder);
+        println!("cargo::rerun-if-changed={}", folder.display());
+        let mut files = Vec::new();
+        collect(&folder, &mut files)?;
+        writeln!(code, "pub(crate) const {name}: &[(&str, &str)] = &[").map_err(io::Error::other)?;
+        for file in files {
+            let inside = file.strip_prefix(&folder).unwrap_or(&file);
+            writeln!(code, "    ({inside:?}, include_str!({file:?})),").map_err(io::Error::other)?;
+        }
+        code.push_str("];\n");
+    }
+    fs::write(variable("OUT_DIR")?.join("embedded.rs"), code)
+}
+
+fn variable(name: &str) -> io::Result<PathBuf> {
+    env::var_os(name).map(PathBuf::from).ok_or_else(|| io::Error::other(format!("{name} is not set")))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut paths =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+        match (path.is_dir(), hidden) {
+            // What an editor or Python left there.
+            (_, true) => {}
+            (true, false) => collect(&path, files)?,
+            (false, false) => files.push(path),
+        }
+    }
+    Ok(())
+}

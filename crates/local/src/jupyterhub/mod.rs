@@ -1,0 +1,169 @@
+//! JupyterHub: the hub, its proxy, and for each user a server in a sandbox of its own.
+//!
+//! All of them run as one unprivileged account. What keeps the users apart, and from the other servers' files,
+//! passwords and environments, are the namespaces that bubblewrap makes (`jupyterhub/jupyterhub_config.py`): a user's
+//! server sees its own files and processes and no network but what is carried to it. Where the machine allows no such
+//! namespaces, the part is not started.
+
+mod files;
+mod probe;
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use secrecy::SecretString;
+use tokio::process::Command;
+
+use crate::{
+    account::Account,
+    cache::Cache,
+    error::{Error, Result},
+    folder::{DataFolder, Site},
+    node::{self, Packages},
+    program,
+    python::Lock,
+    server::{Address, HOST, Keep, Kind, Login, Server},
+};
+
+const LOCK: Lock =
+    Lock { name: "jupyterhub", text: include_str!("../../../../jupyterhub/requirements.lock") };
+const PROXY: Packages = Packages {
+    name: "jupyterhub-proxy",
+    packages: include_str!("../../../../jupyterhub/package.json"),
+    lock: include_str!("../../../../jupyterhub/package-lock.json"),
+};
+const BWRAP: &str = "install it with `apt-get install bubblewrap`";
+/// The users; the second one sees who is there, starts and stops servers.
+const ANALYST: &str = "analyst";
+const ADMIN: &str = "admin";
+
+/// A private JupyterHub with two users, `analyst` and `admin`.
+#[derive(Debug, Clone)]
+pub struct JupyterHub {
+    /// The port; a free one is chosen and kept otherwise.
+    pub port: Option<u16>,
+    /// What all that one user runs at once may take, in MiB.
+    pub memory_mb: u32,
+    /// The database that the notebooks read, and an account that may do nothing else.
+    pub replica: Option<Replica>,
+    /// The cluster, where there is one.
+    pub spark: Option<SparkConnect>,
+    /// Our own program, for the users' terminals.
+    pub tidemart: Option<PathBuf>,
+}
+
+/// A database on this machine and an account that may only read it.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The account.
+    pub user: String,
+    /// Its password.
+    pub password: SecretString,
+}
+
+/// A Spark Connect server on this machine.
+#[derive(Debug, Clone)]
+pub struct SparkConnect {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// What clients show it.
+    pub token: Option<SecretString>,
+}
+
+impl Default for JupyterHub {
+    fn default() -> Self {
+        Self { port: None, memory_mb: 1024, replica: None, spark: None, tidemart: None }
+    }
+}
+
+impl JupyterHub {
+    /// Starts it; [`Server::ready`] waits for it.
+    ///
+    /// # Errors
+    /// A data folder that cannot be used, processes of an earlier run that do not end.
+    pub async fn launch(self, folder: &DataFolder, cache: &Cache, keep: Keep) -> Result<Server> {
+        Server::launch(self, folder, cache, keep).await
+    }
+}
+
+/// The Python environment and the folder of the proxy, fetched where they are missing.
+pub(crate) async fn fetch(cache: &Cache, account: &Account) -> Result<(PathBuf, PathBuf)> {
+    tokio::try_join!(cache.environment(&LOCK, account), cache.node_modules(&PROXY))
+}
+
+/// What the hub is run with.
+pub(crate) struct Programs {
+    environment: PathBuf,
+    node: PathBuf,
+    proxy: PathBuf,
+    bwrap: PathBuf,
+}
+
+impl Kind for JupyterHub {
+    type Programs = Programs;
+
+    const NAME: &'static str = "jupyterhub";
+    /// The proxy's, the hub's own, that by which the hub tells the proxy its routes.
+    const PORTS: usize = 3;
+    const STOP: Signal = Signal::SIGTERM;
+    const ABORT: Signal = Signal::SIGKILL;
+
+    fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    async fn install(&self, cache: &Cache, site: &Site) -> Result<Programs> {
+        let missing = || Error::MissingProgram { program: "bwrap".to_owned(), advice: BWRAP };
+        let bwrap = program::find("bwrap").ok_or_else(missing)?;
+        check_walls(&bwrap, &site.account).await?;
+        let node = node::find(&site.account).await?;
+        let (environment, proxy) = fetch(cache, &site.account).await?;
+        site.account.check_reach(&proxy).await?;
+        let proxy = proxy.join("node_modules/configurable-http-proxy/bin/configurable-http-proxy");
+        Ok(Programs { environment, node, proxy, bwrap })
+    }
+
+    async fn initialize(&self, _: &Programs, _: &Site) -> Result<()> {
+        // The hub makes its files itself, and each user's home with the user's first server.
+        Ok(())
+    }
+
+    fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
+        let configuration = files::write(self, programs, site)?;
+        let mut hub = site.account.command(&programs.environment.join("bin/python"), parent_death);
+        hub.args(["-m", "jupyterhub", "--config"]).arg(configuration).current_dir(&site.data);
+        hub.env("HOME", &site.data);
+        Ok(hub)
+    }
+
+    async fn probe(&self, site: &Site) -> Result<(), String> {
+        let hub = site.ports.get(1).copied().unwrap_or_default();
+        probe::ask(hub, site.port()).await
+    }
+
+    fn address(&self, site: &Site) -> Address {
+        let (owner, admin) = (&site.owner_password, &site.admin_password);
+        Address {
+            host: HOST,
+            port: site.port(),
+            socket: None,
+            owner: Some(Login { user: ANALYST, password: owner.clone() }),
+            admin: Some(Login { user: ADMIN, password: admin.clone() }),
+        }
+    }
+}
+
+/// Fails unless the account can make the namespaces that users are kept apart by.
+async fn check_walls(bwrap: &Path, account: &Account) -> Result<()> {
+    let mut command = account.command(bwrap, Signal::SIGKILL);
+    command.args(["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent"]);
+    command.args(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--", "true"]);
+    match program::run("bwrap", BWRAP, &mut command).await {
+        Err(Error::Program { tail, .. }) => Err(Error::NoWalls { said: tail }),
+        other => other.map(drop),
+    }
+}

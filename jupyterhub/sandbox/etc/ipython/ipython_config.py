@@ -1,0 +1,1 @@
+c.InteractiveShellApp.exec_files = ["/run/tidemart/memory.py"]  # noqa: F821

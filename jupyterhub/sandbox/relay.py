@@ -1,0 +1,68 @@
+"""Carries connections across the wall of a user's sandbox, and runs a program as long as it does.
+
+relay.py LISTEN=CONNECT... -- PROGRAM ARGUMENT...
+
+An end is a port of 127.0.0.1 or the path of a Unix socket. A sandbox has a network of its own; the sockets are in a
+folder that both sides see.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+
+async def carry(reader, writer):
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+
+
+async def connect(end):
+    return await (asyncio.open_connection("127.0.0.1", int(end)) if end.isdigit() else asyncio.open_unix_connection(end))
+
+
+def carrier(end):
+    async def accepted(reader, writer):
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            far_reader, far_writer = await connect(end)
+            with contextlib.closing(far_writer):
+                await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+    return accepted
+
+
+async def listen(pairs):
+    for pair in pairs:
+        end, _, far = pair.rpartition("=")
+        if end.isdigit():
+            await asyncio.start_server(carrier(far), "127.0.0.1", int(end))
+        else:
+            await asyncio.start_unix_server(carrier(far), end)
+
+
+async def run(pairs, program):
+    """The program's exit status; it is asked to end when we are."""
+    await listen(pairs)
+    child = await asyncio.create_subprocess_exec(*program)
+
+    def end():
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    return await child.wait()
+
+
+def split(arguments):
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+if __name__ == "__main__":
+    status = asyncio.run(run(*split(sys.argv[1:])))
+    sys.exit(status if status >= 0 else 128 - status)
