@@ -69,6 +69,8 @@ pub struct Marts {
     pub enabled: bool,
     /// Pause between two refreshes of a mart, in milliseconds.
     pub interval_ms: u64,
+    /// A folder of folders, each a mart besides the shop's.
+    pub folder: Option<PathBuf>,
 }
 
 impl Marts {
@@ -80,7 +82,7 @@ impl Marts {
 
 impl Default for Marts {
     fn default() -> Self {
-        Self { enabled: false, interval_ms: 250 }
+        Self { enabled: false, interval_ms: 250, folder: None }
     }
 }
 
@@ -109,6 +111,7 @@ impl Config {
         check_passwords(&table)?;
         let mut config: Self = table.clone().try_into()?;
         config.validate()?;
+        config.marts.folder.as_deref().map_or(Ok(()), tidemart_marts::use_folder).context("marts.folder")?;
         config.written = Written(table);
         if let Some(postgres) = &mut config.postgres {
             postgres.tables.target = tidemart_postgres::Target(tidemart_mysql::fits);

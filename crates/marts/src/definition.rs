@@ -1,6 +1,6 @@
 //! What a mart is: its folder, read.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tidemart_change::TableName;
@@ -21,17 +21,35 @@ const STRAIGHT: &str = "/*{straight}*/";
 /// More values than these are not looked up one by one: the whole month takes less.
 const MOST_VALUES: usize = 500;
 
-/// A folder of `marts/` as it was compiled in.
-struct Folder {
-    name: &'static str,
-    files: &'static [(&'static str, &'static str)],
+/// A folder of `marts/` as it was compiled in, or one of the user's that was read.
+pub(crate) struct Folder {
+    pub(crate) name: &'static str,
+    pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
 static FOLDERS: &[Folder] = include!(concat!(env!("OUT_DIR"), "/folders.rs"));
 
+static MARTS: OnceLock<Vec<Mart>> = OnceLock::new();
+
 #[expect(clippy::expect_used, reason = "the folders are part of the program, a test reads them all")]
-static MARTS: LazyLock<Vec<Mart>> =
-    LazyLock::new(|| FOLDERS.iter().map(Mart::read).collect::<std::result::Result<_, _>>().expect("marts/"));
+fn own() -> Vec<Mart> {
+    FOLDERS.iter().map(Mart::read).collect::<std::result::Result<_, _>>().expect("marts/")
+}
+
+/// Takes more marts besides our own, before anybody asks for any.
+pub(crate) fn add(more: Vec<Mart>) -> Result<()> {
+    let mut marts = own();
+    for mart in more {
+        if marts.iter().any(|other| other.name == mart.name) {
+            return Err(Error::fatal(format!("there is a mart {} already; rename the folder", mart.name)));
+        }
+        marts.push(mart);
+    }
+    marts.sort_by(|one, other| one.name.cmp(&other.name));
+    MARTS
+        .set(marts)
+        .map_err(|_| Error::fatal("more marts come too late: those that there are were asked for"))
+}
 
 /// A mart's name and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,31 +64,31 @@ pub struct MartInfo {
 #[must_use]
 pub fn list() -> Vec<MartInfo> {
     let info = |mart: &Mart| MartInfo { name: mart.name.clone(), description: mart.toml.description.clone() };
-    MARTS.iter().map(info).collect()
+    all().iter().map(info).collect()
 }
 
 /// What the consumer is to mark, for all marts.
 #[must_use]
 pub fn mark_rules() -> Vec<MarkRule> {
-    MARTS.iter().flat_map(|mart| mart.sources.iter().map(|source| source.rule.clone())).collect()
+    all().iter().flat_map(|mart| mart.sources.iter().map(|source| source.rule.clone())).collect()
 }
 
 /// All marts.
 pub(crate) fn all() -> &'static [Mart] {
-    &MARTS
+    MARTS.get_or_init(own)
 }
 
 /// The mart of this name.
 pub(crate) fn find(name: &str) -> Result<&'static Mart> {
-    MARTS.iter().find(|mart| mart.name == name).ok_or_else(|| {
-        let names: Vec<_> = MARTS.iter().map(|mart| mart.name.as_str()).collect();
+    all().iter().find(|mart| mart.name == name).ok_or_else(|| {
+        let names: Vec<_> = all().iter().map(|mart| mart.name.as_str()).collect();
         Error::fatal(format!("there is no mart {name}; there are {}", names.join(", ")))
     })
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Toml {
+pub(crate) struct Toml {
     description: String,
     key: Vec<String>,
     /// What the months are of, as select.sql calls it.
@@ -185,7 +203,7 @@ pub(crate) enum Part {
 }
 
 impl Mart {
-    fn read(folder: &Folder) -> std::result::Result<Self, String> {
+    pub(crate) fn read(folder: &Folder) -> std::result::Result<Self, String> {
         let named = |reason: String| format!("mart {}: {reason}", folder.name);
         let toml: Toml =
             toml::from_str(folder.file("mart.toml")?).map_err(|error| named(error.to_string()))?;
@@ -273,6 +291,18 @@ impl Mart {
                 format!("AND {}", within(*month, &self.toml.month))
             }
         }
+    }
+
+    /// The SELECTs that mart.toml holds, each with its key there.
+    pub(crate) fn written_in_toml(&self) -> Vec<(&'static str, String)> {
+        let month = Month::of_date("2000-01-01").map_or(Part::Whole, Part::Month);
+        let first = ("first", self.toml.first.replace(RESTRICTION, &self.month_condition(&month)));
+        let narrow = self.toml.narrow.iter().flat_map(|narrow| {
+            let value = format!("AND {} IN ('')", narrow.expression);
+            let bounds = narrow.bounds.replace(RESTRICTION, &self.month_condition(&month));
+            [("ids", narrow.ids.replace(RESTRICTION, &value)), ("bounds", bounds)]
+        });
+        [first].into_iter().chain(narrow).collect()
     }
 
     /// SELECTs of the first date, from a month on, that the sources and the mart have.
@@ -399,7 +429,7 @@ fn place(source: &MartSource) -> String {
 }
 
 impl Folder {
-    fn file(&self, path: &str) -> std::result::Result<&'static str, String> {
+    pub(crate) fn file(&self, path: &str) -> std::result::Result<&'static str, String> {
         let found = self.files.iter().find(|(name, _)| *name == path);
         found.map(|(_, text)| *text).ok_or_else(|| format!("mart {}: {path} is missing", self.name))
     }

@@ -1,7 +1,7 @@
 //! The marts: folders of SQL, kept fresh from the replica in MySQL or MariaDB.
 //!
 //! A mart is a folder below `marts/`: its table, one SELECT, its data tests, and for each source table the columns
-//! that the SELECT reads and how a changed row maps to groups. The folders are compiled in.
+//! that the SELECT reads and how a changed row maps to groups. The folders are compiled in; [`use_folder`] adds others.
 //!
 //! The consumer marks, in the transaction of the rows, what it changes ([`mark_rules`]). A [`refresh`] reads the
 //! marks and computes in one snapshot by how much they change the mart, then adds that and deletes exactly these marks
@@ -15,6 +15,7 @@ mod check;
 mod definition;
 mod deltas;
 mod exact;
+mod folder;
 mod groups;
 mod measures;
 mod month;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use check::{Difference, Kind, Report, check};
 pub use definition::{MartInfo, list, mark_rules};
+pub use folder::{Finding, FolderReport, check_folder, use_folder};
 pub use month::{Month, MonthError};
 pub use rebuild::{Rebuilt, Scope, rebuild};
 pub use refresh::{Refreshed, refresh};

@@ -235,7 +235,7 @@ fn text(value: Option<Value>) -> Result<Option<String>> {
 }
 
 /// What an error of the server means. Its message is not passed on where it might quote values.
-fn fault(error: Driver) -> Error {
+pub(crate) fn fault(error: Driver) -> Error {
     let Driver::Server(server) = error else {
         return Error::transient("lost the connection to MySQL").because(error);
     };

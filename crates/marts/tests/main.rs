@@ -7,6 +7,8 @@ mod deltas;
 #[cfg(test)]
 mod fill;
 #[cfg(test)]
+mod folders;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod marks;

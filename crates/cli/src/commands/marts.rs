@@ -1,6 +1,10 @@
 //! `tidemart marts`: refresh, list and check the marts.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -25,6 +29,7 @@ Examples:
   tidemart marts refresh                           what has changed since the last refresh
   tidemart marts refresh user_sales --month 2026-03
   tidemart marts refresh --full
+  tidemart marts check-folder my/loyal_sales       whether a folder of your own is a mart, with file and line
   tidemart marts check                             data tests, and each mart against one computed from nothing
 
 Needs [mysql] and `marts.enabled = true` in the settings of the consumer, which writes the marks that say what changed.";
@@ -58,6 +63,14 @@ enum Action {
     },
     /// Keep all marts fresh until Ctrl-C
     Watch,
+    /// Say whether a folder is a mart: the server parses all its SQL, nothing is written; exit code 1 where something is wrong
+    CheckFolder {
+        /// The folder: mart.toml, select.sql, table.sql, groups/, tests/
+        folder: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Does what the action says.
@@ -74,6 +87,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
         }
         Action::List { json } => list(mysql, json).await,
         Action::Check { mart, json } => check(mysql, mart, json).await,
+        Action::CheckFolder { folder, json } => check_folder(mysql, &folder, json).await,
         Action::Watch => {
             let interval = Duration::from_millis(config.marts.interval_ms);
             tidemart_marts::refresh_loop(mysql, interval, shutdown.cancelled()).await?;
@@ -123,6 +137,16 @@ async fn refresh_one(
     let refreshed = tidemart_marts::refresh(mysql, mart).await?;
     output::print(serde_json::to_string(&refreshed)?)?;
     Ok(refreshed.waiting.is_none() && refreshed.failed.is_empty())
+}
+
+async fn check_folder(mysql: &tidemart_mysql::Config, folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let report = tidemart_marts::check_folder(mysql, folder).await?;
+    if json {
+        output::print(serde_json::to_string(&report)?)?;
+    } else {
+        output::print(&report)?;
+    }
+    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn list(mysql: &tidemart_mysql::Config, json: bool) -> anyhow::Result<ExitCode> {
