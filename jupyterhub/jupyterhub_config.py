@@ -135,6 +135,7 @@ c.Spawner.env_keep = ["LANG", "TZ"]
 c.Spawner.environment = {
     "PATH": f"{ENVIRONMENT}/bin:/opt/tidemart/bin:/usr/bin:/bin",
     "PYTHONPATH": "/run/tidemart/modules",
+    "TIDEMART_CONFIG": "/run/tidemart/tidemart.toml",
     "JUPYTER_RUNTIME_DIR": "/run/jupyter",
     "JUPYTER_PREFER_ENV_PATH": "1",
     # Others reserve a gigabyte at once, which counts as used.

@@ -111,6 +111,10 @@ pub async fn check_folder(config: &Config, path: &Path) -> Result<FolderReport> 
     let (mut conn, server) = tidemart_mysql::open(config).await?;
     let mut findings = Vec::new();
     for statement in statements(&folder, &mart, server.dialect) {
+        // A wrong SELECT, which stands for the table there, is not to be told twice.
+        if statement.lines_before > 0 && !findings.is_empty() {
+            break;
+        }
         findings.extend(folder.prepare(&mut conn, &mart, &statement).await?);
     }
     drop(conn.disconnect().await);

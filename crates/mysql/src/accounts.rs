@@ -23,6 +23,8 @@ pub enum Right {
     Replicate,
     /// The same for the marts, which use temporary tables too and make indexes on the replicas.
     Marts,
+    /// Reads and nothing else: notebooks.
+    Select,
     /// Reads: dashboards, people, and verify, whose comparison of a mart needs temporary tables.
     Read,
 }
@@ -34,6 +36,7 @@ impl Right {
             Self::Marts => {
                 "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, CREATE TEMPORARY TABLES"
             }
+            Self::Select => "SELECT",
             Self::Read => "SELECT, CREATE TEMPORARY TABLES",
         }
     }

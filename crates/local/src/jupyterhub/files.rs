@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{ADMIN, ANALYST, JupyterHub, Programs};
+use super::{ADMIN, ANALYST, JupyterHub, Programs, Replica};
 use crate::{
     embedded::{JUPYTERHUB_NOTEBOOKS, JUPYTERHUB_SANDBOX},
     error::{Error, Result},
@@ -25,6 +25,7 @@ pub(super) fn write(hub: &JupyterHub, programs: &Programs, site: &Site) -> Resul
         }
     }
     site.write_run_file(&below("sandbox/settings.json"), &notebooks(hub))?;
+    site.write_run_file(&below("sandbox/tidemart.toml"), &program(hub))?;
     site.write_run_file(&below("settings.json"), &settings(hub, programs, site)?)?;
     site.write_run_file(&below("jupyterhub_config.py"), CONFIGURATION)
 }
@@ -45,6 +46,17 @@ fn notebooks(hub: &JupyterHub) -> String {
         format!("sc://127.0.0.1:{}{}", spark.port, token.unwrap_or_default())
     });
     json!({ "replica": replica, "spark": spark }).to_string()
+}
+
+/// What our own program knows in a user's terminal.
+fn program(hub: &JupyterHub) -> String {
+    let Some(Replica { port, database, user, password }) = &hub.replica else { return String::new() };
+    let password = password.expose_secret();
+    // JSON's texts are TOML's, too.
+    let [database, user, password] = [database.as_str(), user, password].map(|text| json!(text));
+    format!(
+        "[mysql]\nhost = \"127.0.0.1\"\nport = {port}\nuser = {user}\npassword = {password}\ndatabase = {database}\n"
+    )
 }
 
 /// What the hub knows.
