@@ -8,8 +8,13 @@ use std::{
 };
 
 /// The constant and the folder below the repository's root.
-const FOLDERS: [(&str, &str); 2] =
-    [("JUPYTERHUB_SANDBOX", "jupyterhub/sandbox"), ("JUPYTERHUB_NOTEBOOKS", "jupyterhub/notebooks")];
+const FOLDERS: [(&str, &str); 5] = [
+    ("AIRFLOW_DAGS", "airflow/dags"),
+    ("AIRFLOW_PLUGINS", "airflow/plugins"),
+    ("AIRFLOW_PYTHON", "airflow/python"),
+    ("JUPYTERHUB_SANDBOX", "jupyterhub/sandbox"),
+    ("JUPYTERHUB_NOTEBOOKS", "jupyterhub/notebooks"),
+];
 
 fn main() -> io::Result<()> {
     let root = variable("CARGO_MANIFEST_DIR")?.join("../..").canonicalize()?;

@@ -256,5 +256,7 @@ mod tests {
         assert!(hub.join("bin/jupyterhub").is_file(), "{}", hub.display());
         let proxy = proxy.join("node_modules/configurable-http-proxy");
         assert!(proxy.is_dir(), "{}", proxy.display());
+        let airflow = crate::airflow::environment(&cache, &account).await.unwrap();
+        assert!(airflow.join("bin/airflow").is_file(), "{}", airflow.display());
     }
 }

@@ -142,6 +142,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Airflow's database was made by a version that this one does not know.
+    #[error(
+        "the database airflow is of another version of Airflow (its last migration is {found}), and this one cannot go \
+         back: start with the tidemart that made it, or drop the database to lose the history of all runs"
+    )]
+    OtherAirflow {
+        /// Its last migration.
+        found: String,
+    },
     /// The failure of a server, as its keeper reported it.
     #[error(transparent)]
     Server(#[from] Arc<Error>),

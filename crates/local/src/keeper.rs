@@ -224,10 +224,11 @@ impl<K: Kind> Keeper<K> {
             send(&started.child, signal);
             let limit = if signal == K::STOP { self.keep.stop_within } else { Duration::from_secs(1) };
             if timeout(limit, started.child.wait()).await.is_ok() {
-                return Ok(());
+                break;
             }
             warn!(server = K::NAME, signal = signal.as_str(), "did not end in time");
         }
+        // Also what it has started and left.
         processes::end(K::NAME, &self.site.mark).await
     }
 }

@@ -19,10 +19,12 @@
 //! ```
 
 mod account;
+pub mod airflow;
 mod cache;
 mod embedded;
 mod error;
 mod folder;
+mod http;
 mod java;
 mod jupyterhub;
 mod kafka;

@@ -216,7 +216,7 @@ pub async fn create_database(address: &Address, name: &str) -> Result<()> {
 }
 
 /// tokio-postgres shows only the kind of an error; its source says what happened.
-fn describe(error: &tokio_postgres::Error) -> String {
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     let source = std::error::Error::source(error);
     source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

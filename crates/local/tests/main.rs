@@ -2,6 +2,8 @@
 
 // The attribute tells clippy that the helpers of the tests are tests too.
 #[cfg(test)]
+mod airflow;
+#[cfg(test)]
 mod connect;
 #[cfg(test)]
 mod lifecycle;

@@ -1,0 +1,31 @@
+"""What the DAGs share: how they call tidemart."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from datetime import timedelta
+
+from airflow.providers.standard.operators.bash import BashOperator
+
+# Set by `tidemart up`. Neither file's content ever stands in a command line, a variable or a log.
+TIDEMART = os.environ.get("TIDEMART_DAGS_BIN", "tidemart")
+# Settings of an account that may write marts.
+WRITER = os.environ.get("TIDEMART_DAGS_WRITER", "tidemart.toml")
+# Settings of an account that may only read.
+READER = os.environ.get("TIDEMART_DAGS_READER", WRITER)
+
+DEFAULTS = {
+    "owner": "tidemart",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+    "execution_timeout": timedelta(hours=1),
+}
+
+
+def tidemart(task_id: str, command: str, settings: str, **more) -> BashOperator:
+    """A task that is one command of tidemart: it ends as the command does, and its log is the command's."""
+    line = f"exec {shlex.quote(TIDEMART)} {command} --config {shlex.quote(settings)}"
+    return BashOperator(task_id=task_id, bash_command=line, append_env=True, do_xcom_push=False, **more)
