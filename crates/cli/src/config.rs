@@ -22,6 +22,7 @@ pub struct Config {
     postgres: Option<tidemart_postgres::Config>,
     kafka: Option<tidemart_kafka::Config>,
     mysql: Option<tidemart_mysql::Config>,
+    spark: Option<tidemart_spark::Config>,
     /// How the consumer works.
     #[serde(default)]
     pub consumer: Consumer,
@@ -132,6 +133,7 @@ impl Config {
         self.postgres.as_ref().map_or(Ok(()), tidemart_postgres::Config::validate)?;
         self.kafka.as_ref().map_or(Ok(()), tidemart_kafka::Config::validate)?;
         self.mysql.as_ref().map_or(Ok(()), tidemart_mysql::Config::validate)?;
+        self.spark.as_ref().map_or(Ok(()), tidemart_spark::Config::validate)?;
         self.shop.validate()?;
         if !(1..=64).contains(&self.consumer.lanes) {
             bail!("consumer.lanes is {}, must be 1 to 64", self.consumer.lanes);
@@ -164,6 +166,14 @@ impl Config {
     /// When the section is missing.
     pub fn mysql(&self) -> anyhow::Result<&tidemart_mysql::Config> {
         self.mysql.as_ref().with_context(|| missing("mysql", "host"))
+    }
+
+    /// The Spark cluster.
+    ///
+    /// # Errors
+    /// When the section is missing.
+    pub fn spark(&self) -> anyhow::Result<&tidemart_spark::Config> {
+        self.spark.as_ref().with_context(|| missing("spark", "connect"))
     }
 }
 
@@ -201,7 +211,7 @@ fn check_passwords(table: &Table) -> anyhow::Result<()> {
 fn check_password(path: &str, value: &Value) -> anyhow::Result<()> {
     for (key, value) in value.as_table().into_iter().flatten() {
         let path = format!("{path}.{key}");
-        if key == "password" && !value.is_str() {
+        if ["password", "token"].contains(&key.as_str()) && !value.is_str() {
             bail!("{path} must be a text in quotes");
         }
         check_password(&path, value)?;

@@ -11,7 +11,10 @@ const NOT_SETTINGS: [&str; 8] =
     ["CONFIG", "LOG", "LOG_FORMAT", "DATA", "CACHE", "FAILPOINT", "FAILPOINT_NTH", "FAILPOINT_REPORT"];
 
 /// Keys whose value is text even where it looks like a number or a truth value.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 14] = [
+    "connect",
+    "token",
+    "master",
     "host",
     "user",
     "password",

@@ -7,21 +7,26 @@ use std::{
 };
 
 /// The crates of the workspace that each crate may depend on, at most.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("change", &[]),
     ("pipeline", &[]),
     ("postgres", &["change", "pipeline"]),
     ("kafka", &["change", "pipeline"]),
     ("mysql", &["change", "pipeline"]),
     ("shop", &[]),
-    ("marts", &["change", "mysql", "pipeline"]),
+    ("spark", &["pipeline"]),
+    ("marts", &["change", "mysql", "pipeline", "spark"]),
     ("verify", &["change", "kafka", "mysql", "pipeline", "postgres"]),
     ("local", &[]),
-    ("cli", &["change", "kafka", "local", "marts", "mysql", "pipeline", "postgres", "shop", "verify"]),
+    (
+        "cli",
+        &["change", "kafka", "local", "marts", "mysql", "pipeline", "postgres", "shop", "spark", "verify"],
+    ),
 ];
 
 /// Libraries that only these crates may name.
-const FENCES: [(&str, &[&str]); 5] = [
+const FENCES: [(&str, &[&str]); 6] = [
+    ("apache-spark-connect", &["spark"]),
     ("rdkafka", &["kafka"]),
     ("tokio-postgres", &["postgres", "shop", "verify", "local"]),
     ("mysql_async", &["mysql", "marts", "verify", "local"]),

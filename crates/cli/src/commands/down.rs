@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 /// How long it may take.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 

@@ -2,6 +2,7 @@
 
 mod detach;
 mod fill;
+mod platform;
 mod roles;
 mod servers;
 mod settings;
@@ -11,12 +12,17 @@ use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr};
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use tidemart_local::{Account, DEFAULT_ACCOUNT, DataFolder, Error};
+use tidemart_local::{Account, Cache, DEFAULT_ACCOUNT, DataFolder, Error};
 use tidemart_shop::Preset;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::{roles::Roles, servers::Servers, show::Show};
+use self::{
+    platform::{Part, Platform, Surroundings},
+    roles::Roles,
+    servers::Servers,
+    show::Show,
+};
 use crate::{
     config::{Config, DEFAULT_FILE},
     status::Sampler,
@@ -56,6 +62,14 @@ pub struct Args {
     #[arg(long)]
     detach: bool,
 
+    /// Parts beside the core, parted by commas
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    with: Vec<Part>,
+
+    /// All parts
+    #[arg(long, conflicts_with = "with")]
+    all: bool,
+
     /// Folder of `postgres` and `initdb`, instead of the fetched ones
     #[arg(long, value_name = "FOLDER")]
     postgres_bin: Option<PathBuf>,
@@ -73,11 +87,19 @@ const EXAMPLES: &str = "\
 Examples:
   tidemart up                               two years of a medium shop, about 1.2 million rows
   tidemart up --size small --rate 200       a smaller history, a busier shop
+  tidemart up --with spark                  a Spark cluster beside it; --all for every part
   tidemart up --detach && tidemart status   in the background; tidemart logs capture, tidemart down
   tidemart up --data /tmp/other --seed 7    another shop beside the first
 
 Sizes: tiny about 2,000 rows, small 100,000, medium 1.2 million, large 12 million. A shop that is there keeps its size, seed
 and length of history; another one needs another --data.";
+
+impl Args {
+    /// The parts that were chosen.
+    fn parts(&self) -> &[Part] {
+        if self.all { Part::value_variants() } else { &self.with }
+    }
+}
 
 /// How big the history is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -154,10 +176,29 @@ async fn serve(
     let Some(ready) = shutdown.run_until_cancelled(servers.ready()).await else { return Ok(()) };
     ready?;
     let file = folder.path().join(DEFAULT_FILE);
-    settings::write(&file, servers, &tidemart_shop::Config::default())?;
+    settings::write(&file, servers, None, &tidemart_shop::Config::default())?;
+    let cache = Cache::of_this_machine();
+    let surroundings = Surroundings { folder, cache: &cache, servers, settings: &file };
+    let platform = Platform::launch(args.parts(), &surroundings).await?;
+    let result = Box::pin(go_on(args, telemetry, folder, servers, &platform, shutdown)).await;
+    platform.stop().await;
+    result
+}
+
+/// From the core that answers, and parts that are being started.
+async fn go_on(
+    args: &Args,
+    telemetry: &Telemetry,
+    folder: &DataFolder,
+    servers: &Servers,
+    platform: &Platform,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let file = folder.path().join(DEFAULT_FILE);
     let mut config = Config::of_file(&file)?;
     let known = settings::shop(&mut config.shop, args, &settings::connection(servers)?).await?;
-    settings::write(&file, servers, &config.shop)?;
+    settings::write(&file, servers, Some(platform), &config.shop)?;
+    let config = Config::of_file(&file)?;
     tidemart_mysql::check(config.mysql()?).await?;
     tidemart_mysql::migrate(config.mysql()?).await?;
     let Some(filled) = shutdown.run_until_cancelled(fill::run(&config)).await else { return Ok(()) };
@@ -165,8 +206,8 @@ async fn serve(
     let mut roles = Roles::new(folder, &file, telemetry)?;
     let result = tokio::select! { biased;
         () = shutdown.cancelled() => Ok(()),
-        failure = servers.failure() => Err(failure),
-        ended = Box::pin(live(&mut roles, folder, servers, &config, known)) => ended,
+        failure = servers::failure(servers.all().into_iter().chain(platform.servers())) => Err(failure),
+        ended = Box::pin(live(&mut roles, folder, servers, platform, &config, known)) => ended,
     };
     roles.stop().await;
     result
@@ -177,6 +218,7 @@ async fn live(
     roles: &mut Roles,
     folder: &DataFolder,
     servers: &Servers,
+    platform: &Platform,
     config: &Config,
     known: bool,
 ) -> anyhow::Result<()> {
@@ -187,8 +229,9 @@ async fn live(
         info!(seconds = built.as_secs_f64(), "both marts are built");
     }
     roles.launch_shop().await?;
+    platform.ready().await?;
     show.until_all_work().await;
-    let table = show::table(folder, servers, roles, config);
+    let table = show::table(folder, servers, platform, roles, config);
     detach::announce(folder.path(), &table)?;
     show.print(&table)?;
     show.status_for_ever(&detach::log(folder.path())).await

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use tidemart_local::{Cache, DataFolder, Kafka, Keep, MariaDb, Postgres, Server, State, create_database};
+use tokio::task::JoinSet;
 use tracing::info;
 
 use super::Args;
@@ -41,25 +42,28 @@ impl Servers {
         Ok(create_database(self.postgres.address(), NAME).await?)
     }
 
-    /// Waits until one of them cannot be kept any more.
-    pub(super) async fn failure(&self) -> anyhow::Error {
-        let [postgres, kafka, mariadb] = self.all().map(|server| async {
-            match server.ended().await {
-                State::Failed(error) => {
-                    anyhow!(error).context(format!("{} cannot be kept running", server.name()))
-                }
-                state => anyhow!("{} is {state}", server.name()),
-            }
-        });
-        tokio::select! {
-            error = postgres => error,
-            error = kafka => error,
-            error = mariadb => error,
-        }
-    }
-
     /// Stops all of them at once.
     pub(super) async fn stop(self) {
         tokio::join!(self.postgres.stop(), self.kafka.stop(), self.mariadb.stop());
+    }
+}
+
+/// Waits until one of them cannot be kept any more.
+pub(super) async fn failure(servers: impl Iterator<Item = &Server>) -> anyhow::Error {
+    let mut ends = JoinSet::new();
+    for server in servers {
+        let (name, mut states) = (server.name(), server.states());
+        ends.spawn(async move {
+            let ended = |state: &State| matches!(state, State::Stopped | State::Failed(_));
+            // Where its keeper is gone, nothing runs any more.
+            (name, states.wait_for(ended).await.map_or(State::Stopped, |state| state.clone()))
+        });
+    }
+    match ends.join_next().await {
+        Some(Ok((name, State::Failed(error)))) => {
+            anyhow!(error).context(format!("{name} cannot be kept running"))
+        }
+        Some(Ok((name, state))) => anyhow!("{name} is {state}"),
+        _ => anyhow!("the servers cannot be watched"),
     }
 }

@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use super::{
     Args,
+    platform::Platform,
     servers::{NAME, Servers},
 };
 use crate::config::VERSION;
@@ -29,11 +30,18 @@ const SESSION_MS: i64 = 6_000;
 const INSTANCE: &str = "up";
 
 /// Writes the file whole or not at all; nobody else can read it.
-pub(super) fn write(path: &Path, servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<()> {
+pub(super) fn write(
+    path: &Path,
+    servers: &Servers,
+    platform: Option<&Platform>,
+    shop: &tidemart_shop::Config,
+) -> anyhow::Result<()> {
+    let mut table = table(servers, shop)?;
+    table.extend(platform.map(Platform::settings).unwrap_or_default());
     let text = format!(
         "# Written by `tidemart up` at each start. Use it from anywhere: tidemart verify --config {}\n{}",
         path.display(),
-        toml::to_string(&table(servers, shop)?)?
+        toml::to_string(&table)?
     );
     let beside = path.with_extension("toml.new");
     drop(fs::remove_file(&beside));

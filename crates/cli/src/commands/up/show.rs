@@ -12,6 +12,7 @@ use tidemart_local::{DataFolder, Server};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{
+    platform::Platform,
     roles::Roles,
     servers::{NAME, Servers},
 };
@@ -131,7 +132,13 @@ fn first_snapshot(status: &Status, roles: &Roles) -> String {
 }
 
 /// Each part, its address, its login, its state.
-pub(super) fn table(folder: &DataFolder, servers: &Servers, roles: &Roles, config: &Config) -> String {
+pub(super) fn table(
+    folder: &DataFolder,
+    servers: &Servers,
+    platform: &Platform,
+    roles: &Roles,
+    config: &Config,
+) -> String {
     let file = folder.path().join(DEFAULT_FILE);
     let login =
         |server: &Server| server.address().owner.as_ref().map_or("none", |owner| owner.user).to_owned();
@@ -145,6 +152,7 @@ pub(super) fn table(folder: &DataFolder, servers: &Servers, roles: &Roles, confi
         let address = format!("{}, {what}", server.address());
         rows.push([server.name().to_owned(), address, login(server), server.state().to_string()]);
     }
+    rows.extend(platform.rows());
     for role in roles.running() {
         let does = match role.name() {
             "capture" => "postgres → kafka".to_owned(),

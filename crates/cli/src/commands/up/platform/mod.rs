@@ -1,0 +1,98 @@
+//! The parts beside the core: `up --with spark,airflow,jupyterhub`, `up --all`.
+//!
+//! They are started once Postgres, Kafka and MariaDB answer, while the shop is being filled, and stopped before those.
+//! Each part is a module with the same functions: `launch`, and of what it returns `ready`, `servers`, `rows`,
+//! `settings` and `stop`.
+
+mod spark;
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use tidemart_local::{Cache, DataFolder, Server};
+use toml::Table;
+use tracing::info;
+
+use super::servers::Servers;
+
+/// A part that can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Part {
+    /// A Spark master, two workers and a Spark Connect server
+    Spark,
+}
+
+/// A line of the address table: part, address, login, state.
+pub(super) type Row = [String; 4];
+
+/// What a part may need to start.
+pub(super) struct Surroundings<'a> {
+    pub(super) folder: &'a DataFolder,
+    pub(super) cache: &'a Cache,
+    /// The core's servers, which answer.
+    #[expect(dead_code, reason = "of the parts that follow")]
+    pub(super) servers: &'a Servers,
+    /// The settings file with the core's sections.
+    #[expect(dead_code, reason = "of the parts that follow")]
+    pub(super) settings: &'a Path,
+}
+
+/// The chosen parts, running or on their way to.
+#[derive(Debug)]
+pub(super) struct Platform {
+    spark: Option<spark::Running>,
+}
+
+impl Platform {
+    /// Begins to start the chosen parts.
+    ///
+    /// # Errors
+    /// A port that is taken, processes of an earlier run that do not end.
+    pub(super) async fn launch(parts: &[Part], surroundings: &Surroundings<'_>) -> anyhow::Result<Self> {
+        let spark = match parts.contains(&Part::Spark) {
+            true => Some(spark::launch(surroundings).await?),
+            false => None,
+        };
+        if !parts.is_empty() {
+            info!(?parts, "starting the platform (the first time it is fetched)");
+        }
+        Ok(Self { spark })
+    }
+
+    /// Waits until all parts work.
+    ///
+    /// # Errors
+    /// What keeps one of them from it.
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        if let Some(spark) = &self.spark {
+            spark.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Every server of theirs.
+    pub(super) fn servers(&self) -> Vec<&Server> {
+        self.spark.iter().flat_map(spark::Running::servers).collect()
+    }
+
+    /// Their lines of the address table.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        self.spark.iter().flat_map(spark::Running::rows).collect()
+    }
+
+    /// Their sections of the settings file.
+    pub(super) fn settings(&self) -> Table {
+        let mut table = Table::new();
+        if let Some(spark) = &self.spark {
+            table.insert("spark".into(), spark.settings().into());
+        }
+        table
+    }
+
+    /// Stops all of them, at once where none needs another one.
+    pub(super) async fn stop(self) {
+        if let Some(spark) = self.spark {
+            spark.stop().await;
+        }
+    }
+}

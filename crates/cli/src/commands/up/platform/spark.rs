@@ -1,0 +1,58 @@
+//! The Spark cluster.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tidemart_local::{Cluster, Keep, Server, Spark};
+use toml::Table;
+
+use super::{Row, Surroundings};
+
+/// Four JVMs on few cores, while a shop is being filled beside, take their time.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+
+/// The cluster that runs.
+#[derive(Debug)]
+pub(super) struct Running(Cluster);
+
+pub(super) async fn launch(surroundings: &Surroundings<'_>) -> anyhow::Result<Running> {
+    let keep = Keep { ready_within: READY_WITHIN, ..Keep::default() };
+    let cluster = Spark::default().launch(surroundings.folder, surroundings.cache, keep).await?;
+    Ok(Running(cluster))
+}
+
+impl Running {
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        Ok(self.0.ready().await?)
+    }
+
+    pub(super) fn servers(&self) -> Vec<&Server> {
+        self.0.servers()
+    }
+
+    /// Each server with its page, the Connect server with the address for clients.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let line = |(server, page): (&Server, String)| {
+            let (address, login) = match server.name() {
+                "spark-connect" => (format!("{}, queries {page}", self.0.connect_url()), "token"),
+                "spark-master" => (format!("{}, {page}", self.0.master_url()), "none"),
+                _ => (page, "none"),
+            };
+            [server.name().to_owned(), address, login.to_owned(), server.state().to_string()]
+        };
+        self.0.servers().into_iter().zip(self.0.pages()).map(line).collect()
+    }
+
+    /// The section `[spark]`.
+    pub(super) fn settings(&self) -> Table {
+        let mut table = Table::new();
+        table.insert("connect".into(), self.0.connect_url().into());
+        table.insert("token".into(), self.0.token().expose_secret().into());
+        table.insert("master".into(), self.0.master_url().into());
+        table
+    }
+
+    pub(super) async fn stop(self) {
+        self.0.stop().await;
+    }
+}

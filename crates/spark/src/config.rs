@@ -1,0 +1,130 @@
+//! Where the cluster is.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tidemart_pipeline::{Error, Result};
+
+/// The oldest Spark that has all that is used: streaming sinks in Python that take Arrow batches.
+pub const OLDEST: (u32, u32) = (4, 1);
+
+const SCHEME: &str = "sc://";
+const PORT: u16 = 15002;
+
+/// Where the cluster is, and who may use it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The Spark Connect server: `sc://host:port`, with `/;use_ssl=true` where it is reached through TLS.
+    pub connect: String,
+    /// What it wants to hear (`spark.connect.authenticate.token`); only said over TLS or on this machine.
+    pub token: Option<SecretString>,
+    /// The master, for people: `spark://host:port`.
+    pub master: Option<String>,
+    /// MySQL's `host:port` as the cluster reaches it, where that is another one than ours.
+    pub mysql: Option<String>,
+}
+
+impl Config {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Fatal, naming the value.
+    pub fn validate(&self) -> Result<()> {
+        let (host, _) = self.address()?;
+        let token = self.token.as_ref().map(ExposeSecret::expose_secret);
+        if token.is_some_and(|token| token.is_empty() || token.contains([';', '=', ' ', '/'])) {
+            return Err(Error::fatal("spark.token is empty or has one of ; = / and blanks"));
+        }
+        if self.mysql.as_ref().is_some_and(|place| place.contains(['/', '?', ' ']) || !place.contains(':')) {
+            return Err(Error::fatal("spark.mysql must be host:port"));
+        }
+        let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
+        if token.is_some() && !here && !self.parameters().contains("use_ssl=true") {
+            let say = "spark.token is only said over TLS: add /;use_ssl=true to spark.connect";
+            return Err(Error::fatal(format!("{say} ({})", self.connect)));
+        }
+        Ok(())
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> Result<(String, u16)> {
+        let wrong = || {
+            Error::fatal(format!(
+                "spark.connect is {:?}, must be sc://host:port[/;use_ssl=true]",
+                self.connect
+            ))
+        };
+        let rest = self.connect.strip_prefix(SCHEME).ok_or_else(wrong)?;
+        let place = rest.split_once('/').map_or(rest, |(place, _)| place);
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !place.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+            _ => (place, PORT),
+        };
+        let parameters = self.parameters();
+        let reserved = ["token=", "session_id=", "user_id="].iter().any(|name| parameters.contains(name));
+        if host.is_empty() || reserved || !(parameters.is_empty() || parameters.starts_with(';')) {
+            return Err(wrong());
+        }
+        Ok((host.to_owned(), port))
+    }
+
+    fn parameters(&self) -> &str {
+        let rest = self.connect.strip_prefix(SCHEME).unwrap_or_default();
+        rest.split_once('/').map_or("", |(_, parameters)| parameters)
+    }
+
+    /// What the client wants: with the session and the token.
+    pub(crate) fn url(&self, session: &str) -> Result<SecretString> {
+        let (host, port) = self.address()?;
+        let token = self.token.as_ref().map(|token| format!(";token={}", token.expose_secret()));
+        let more = self.parameters();
+        Ok(format!("{SCHEME}{host}:{port}/{more};session_id={session}{}", token.unwrap_or_default()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(connect: &str, token: Option<&str>) -> Config {
+        Config { connect: connect.to_owned(), token: token.map(Into::into), ..Config::default() }
+    }
+
+    #[test]
+    fn an_address_is_read() {
+        let cases = [
+            ("sc://localhost", ("localhost", 15002)),
+            ("sc://10.0.0.1:77/;use_ssl=true", ("10.0.0.1", 77)),
+            ("sc://[::1]:9", ("[::1]", 9)),
+        ];
+        for (connect, (host, port)) in cases {
+            assert_eq!(config(connect, None).address().unwrap(), (host.to_owned(), port));
+            config(connect, None).validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let cases = [
+            ("", None, "spark.connect is \"\""),
+            ("spark://localhost:7077", None, "must be sc://host:port"),
+            ("sc://localhost:x", None, "must be sc://host:port"),
+            ("sc://localhost/;token=a", None, "must be sc://host:port"),
+            ("sc://elsewhere:1", Some("abc"), "only said over TLS"),
+            ("sc://localhost:1", Some(""), "spark.token is empty"),
+        ];
+        for (connect, token, expected) in cases {
+            let error = config(connect, token).validate().unwrap_err().to_string();
+            assert!(error.contains(expected), "{connect}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_said_and_not_shown() {
+        let config = config("sc://elsewhere:1/;use_ssl=true", Some("abc"));
+        config.validate().unwrap();
+        let url = config.url("17").unwrap();
+        assert_eq!(url.expose_secret(), "sc://elsewhere:1/;use_ssl=true;session_id=17;token=abc");
+        assert!(!format!("{config:?}").contains("abc"));
+    }
+}

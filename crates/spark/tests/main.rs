@@ -1,0 +1,4 @@
+//! The client, with a real cluster.
+
+#[cfg(test)]
+mod sessions;

@@ -1,0 +1,91 @@
+use tidemart_local::testing;
+use tidemart_pipeline::Kind;
+use tidemart_spark::{Config, Session};
+
+async fn config() -> Config {
+    let cluster = testing::spark().await;
+    Config { connect: cluster.connect_url(), token: Some(cluster.token().clone()), ..Config::default() }
+}
+
+async fn open() -> Session {
+    Session::open(&config().await).await.unwrap()
+}
+
+#[tokio::test]
+async fn statements_give_rows() {
+    let session = open().await;
+    let all = "SELECT 1 AS a, CAST(NULL AS STRING) AS b, 'ü' AS c, CAST(12.30 AS DECIMAL(10, 2)) AS d, DATE'2026-02-01' AS e";
+    let expected =
+        [Some("1"), None, Some("ü"), Some("12.30"), Some("2026-02-01")].map(|v| v.map(str::to_owned));
+    assert_eq!(session.rows(all).await.unwrap(), [expected]);
+    session.run("CREATE TEMPORARY VIEW numbers AS SELECT id FROM range(1000)").await.unwrap();
+    // Computed by the executors: a shuffle.
+    let sums = session.rows("SELECT id % 3 AS k, sum(id) FROM numbers GROUP BY k ORDER BY k").await.unwrap();
+    assert_eq!(
+        sums.iter().map(|row| row[1].clone().unwrap()).collect::<Vec<_>>(),
+        ["166833", "166167", "166500"]
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_statement_is_told_in_readable_length() {
+    let session = open().await;
+    for (sql, expected) in [
+        ("SELECT nothing FROM range(1)", "UNRESOLVED_COLUMN"),
+        ("SELEKT 1", "PARSE_SYNTAX_ERROR"),
+        ("SELECT * FROM nowhere", "TABLE_OR_VIEW_NOT_FOUND"),
+        ("SELECT * FROM range(1) JOIN", "PARSE_SYNTAX_ERROR"),
+    ] {
+        let error = session.rows(sql).await.unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains(expected) && told.len() < 1000 && !told.contains("\tat "), "{told}");
+        assert_eq!(error.kind(), Kind::Fatal, "{told}");
+    }
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_token_and_none_are_refused() {
+    for token in [Some("wrong".into()), None] {
+        let error = Session::open(&Config { token, ..config().await }).await.unwrap_err();
+        assert!(error.to_string().contains("does not take the token"), "{error}");
+        assert_eq!(error.kind(), Kind::Fatal);
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_at_once() {
+    let connect = format!("sc://127.0.0.1:{}", testing::free_port());
+    let begun = std::time::Instant::now();
+    let error = Session::open(&Config { connect, ..Config::default() }).await.unwrap_err();
+    assert!(error.to_string().starts_with("no Spark Connect server at sc://127.0.0.1:"), "{error}");
+    assert_eq!(error.kind(), Kind::Transient);
+    assert!(begun.elapsed().as_secs() < 5);
+}
+
+#[tokio::test]
+async fn each_session_has_its_own_views() {
+    let (first, second) = (open().await, open().await);
+    first.run("CREATE TEMPORARY VIEW mine AS SELECT 1").await.unwrap();
+    assert!(second.rows("SELECT * FROM mine").await.is_err());
+    first.clone().close().await;
+    assert!(first.rows("SELECT * FROM mine").await.is_err());
+    second.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_is_missed() {
+    let cluster = testing::private_spark(tidemart_local::Spark::default()).await;
+    let config =
+        Config { connect: cluster.connect_url(), token: Some(cluster.token().clone()), ..Config::default() };
+    let session = Session::open(&config).await.unwrap();
+    // Long enough to be at work when the server goes.
+    let long = session.rows("SELECT count(*) FROM range(100000000000) a WHERE sin(a.id) > 2");
+    let gone = async {
+        Session::open(&config).await.unwrap().rows("SELECT sum(id) FROM range(10)").await.unwrap();
+        cluster.stop().await;
+    };
+    let (answer, ()) = tokio::join!(long, gone);
+    assert_eq!(answer.unwrap_err().kind(), Kind::Transient);
+}
