@@ -283,6 +283,30 @@ impl Mart {
         self.select.replace(RESTRICTION, &condition).replace(STRAIGHT, "STRAIGHT_JOIN")
     }
 
+    /// For a month: the SELECT of the bounds that [`Mart::select_bounded`] takes, where the mart has such.
+    pub(crate) fn bounds(&self, part: &Part) -> Option<String> {
+        let (Part::Month(_), Some(narrow)) = (part, &self.toml.narrow) else { return None };
+        Some(narrow.bounds.replace(RESTRICTION, &self.month_condition(part)))
+    }
+
+    /// The SELECT of a month, with what follows from it for the column that has bounds.
+    pub(crate) fn select_bounded(&self, part: &Part, (least, greatest): (i64, i64)) -> String {
+        let bounded = self.toml.narrow.as_ref();
+        let bounded = bounded.map(|narrow| format!(" AND {} BETWEEN {least} AND {greatest}", narrow.bounded));
+        let condition = format!("{}{}", self.month_condition(part), bounded.unwrap_or_default());
+        self.select.replace(RESTRICTION, &condition)
+    }
+
+    /// A condition on the rows of a source by themselves, where that has the column that the months are of.
+    pub(crate) fn month_of(&self, source: &MartSource, part: &Part) -> Option<String> {
+        let (_, column) = self.toml.month.split_once('.')?;
+        let has = source.rule.columns.iter().any(|found| found == column);
+        match part {
+            Part::Month(month) if has => Some(within(*month, &quote_identifier(column))),
+            _ => None,
+        }
+    }
+
     /// `AND …` for what reads the sources.
     fn month_condition(&self, part: &Part) -> String {
         match part {

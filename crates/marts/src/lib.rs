@@ -7,11 +7,13 @@
 //! marks and computes in one snapshot by how much they change the mart, then adds that and deletes exactly these marks
 //! in one transaction: after it the mart is what the SELECT says of that snapshot, all groups included. Where a
 //! difference does not follow from the marks, the groups that they map to are computed anew.
-//! A [`rebuild`] computes everything, or a month, beside the mart and swaps it in while refreshes go on.
+//! A [`rebuild`] computes everything, or a month, beside the mart and swaps it in while refreshes go on; by the database
+//! itself or on a Spark cluster ([`rebuild_by`]).
 
 mod add;
 mod changes;
 mod check;
+mod cluster;
 mod definition;
 mod deltas;
 mod exact;
@@ -33,7 +35,7 @@ pub use check::{Difference, Kind, Report, check};
 pub use definition::{MartInfo, list, mark_rules};
 pub use folder::{Finding, FolderReport, check_folder, use_folder};
 pub use month::{Month, MonthError};
-pub use rebuild::{Rebuilt, Scope, rebuild};
+pub use rebuild::{Engine, Rebuilt, Scope, rebuild, rebuild_by};
 pub use refresh::{Refreshed, refresh};
 pub use rounds::run_tests;
 pub use state::{MartStatus, status};

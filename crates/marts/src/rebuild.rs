@@ -11,6 +11,7 @@ use tidemart_pipeline::{Error, Result, failpoint};
 
 use crate::{
     changes::Fate,
+    cluster,
     definition::{self, Mart, Part},
     month::Month,
     refresh::{Seen, forget_abandoned},
@@ -30,6 +31,15 @@ pub enum Scope {
     Month(Month),
 }
 
+/// Who computes.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// The database that holds the replica and the marts.
+    MySql,
+    /// A Spark cluster, which reads and writes that database.
+    Spark(tidemart_spark::Config),
+}
+
 /// What a rebuild did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rebuilt {
@@ -47,16 +57,24 @@ pub struct Rebuilt {
 /// An unknown mart, one whose sources are not complete, another rebuild at work; transient where the connection was
 /// lost.
 pub async fn rebuild(config: &Config, mart: &str, scope: Scope) -> Result<Rebuilt> {
+    rebuild_by(&Engine::MySql, config, mart, scope).await
+}
+
+/// The same, computed by this engine.
+///
+/// # Errors
+/// As [`rebuild`]; fatal where Spark finds the mart's SELECT wrong, with file and line; transient where the cluster is away.
+pub async fn rebuild_by(engine: &Engine, config: &Config, mart: &str, scope: Scope) -> Result<Rebuilt> {
     let mart = definition::find(mart)?;
     let mut session = Session::open(config).await?;
-    let result = run(&mut session, mart, scope).await.map_err(of_mart(&mart.name));
+    let result = run(&mut session, engine, mart, scope).await.map_err(of_mart(&mart.name));
     // Its locks end with it, but a server may take its time over that.
     drop(session.unlock(Lock::Rebuild, &mart.name).await);
     session.close().await;
     result
 }
 
-async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt> {
+async fn run(session: &mut Session, engine: &Engine, mart: &'static Mart, scope: Scope) -> Result<Rebuilt> {
     state::prepare(session, mart).await?;
     if let Some(reason) = sources::missing(session, mart).await? {
         return Err(Error::fatal(reason));
@@ -72,9 +90,15 @@ async fn run(session: &mut Session, mart: &Mart, scope: Scope) -> Result<Rebuilt
     stage::prepare(session, mart).await?;
     let (seen, mut snapshot) = register(session, mart, scope, &what).await?;
     failpoint::reach("marts.registered");
-    let computed = stage::compute(session, &mut snapshot, mart, &part).await?;
+    let (computed, later) = match engine {
+        Engine::MySql => (stage::compute(session, &mut snapshot, mart, &part).await?, Fate::Wait),
+        Engine::Spark(spark) => {
+            (cluster::compute(session, &mut snapshot, spark, mart, &part).await?, Fate::Again)
+        }
+    };
     snapshot.stay().await?;
-    let changed = swap(session, mart, part, &seen).await?;
+    failpoint::reach("marts.computed");
+    let changed = swap(session, mart, part, &seen, later).await?;
     snapshot.close().await;
     Ok(Rebuilt { mart: mart.name.clone(), computed, changed })
 }
@@ -99,12 +123,13 @@ async fn register(session: &mut Session, mart: &Mart, scope: Scope, what: &str) 
     Ok((seen, snapshot))
 }
 
-async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen) -> Result<u64> {
+/// `later`: what becomes of marks that came after the snapshot, when everything was computed.
+async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen, later: Fate) -> Result<u64> {
     lock(session, mart).await?;
     session.begin().await?;
     let swapped = stage::swap(session, mart, std::slice::from_ref(&part)).await?;
     match part {
-        Part::Whole => seen.settle(session, mart, Fate::Delete).await?,
+        Part::Whole => seen.settle(session, mart, Fate::Delete, later).await?,
         Part::Month(_) | Part::Narrow(..) => seen.settle_month(session, mart).await?,
     }
     state::update(session, mart, "rebuilding = NULL").await?;

@@ -307,7 +307,7 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
     snapshot.stay().await?;
     session.begin().await?;
     let swapped = stage::swap(session, mart, &[Part::Whole]).await?;
-    seen_marks.settle(session, mart, seen(outlook)).await?;
+    seen_marks.settle(session, mart, seen(outlook), Fate::Wait).await?;
     state::refreshed(session, mart, &state::counted(mart), seen_marks.newest_us).await?;
     if outlook.abandoned {
         forget_abandoned(session, mart).await?;
@@ -371,12 +371,19 @@ impl Seen {
         self.ids.iter().map(Vec::len).sum()
     }
 
-    /// After a swap of everything: these marks are in it, and none that came later.
-    pub(crate) async fn settle(&self, session: &mut Session, mart: &Mart, fate: Fate) -> Result<()> {
+    /// After a swap of everything: these marks are in it. None that came later is where it was computed in the snapshot
+    /// (they wait); some may be where it was not (they wait again, [`Fate::Again`]).
+    pub(crate) async fn settle(
+        &self,
+        session: &mut Session,
+        mart: &Mart,
+        fate: Fate,
+        later: Fate,
+    ) -> Result<()> {
         for (source, seen) in mart.sources.iter().zip(&self.ids) {
-            let (_, later) = split(session, source, |id, _| seen.binary_search(&id).is_ok()).await?;
+            let (_, others) = split(session, source, |id, _| seen.binary_search(&id).is_ok()).await?;
             changes::settle(session, source, seen, fate).await?;
-            changes::settle(session, source, &later, Fate::Wait).await?;
+            changes::settle(session, source, &others, later).await?;
         }
         Ok(())
     }

@@ -54,6 +54,11 @@ impl Session {
         Ok(Self { conn, dialect: server.dialect, config: config.clone() })
     }
 
+    /// How the server is reached.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Another session of the same server.
     pub(crate) async fn another(&self) -> Result<Self> {
         Self::open(&self.config).await

@@ -9,8 +9,9 @@ use tidemart_mysql::quote_identifier;
 use tidemart_pipeline::Result;
 
 use crate::{
+    cluster,
     definition::{Mart, Part},
-    session::{Session, TextRow},
+    session::{Session, TextRow, identifiers},
 };
 
 /// Where a table is joined by its key. The statistics of one that was just filled or emptied say that it is empty, and
@@ -67,6 +68,35 @@ pub(crate) async fn compute(
         count += rows.len() as u64;
         session.append(&name(mart), &mart.columns, &rows).await?;
     }
+}
+
+/// Makes a table beside the mart, for rows that come from another session than ours: the stage is seen by none. Its name
+/// is new each time: whoever still writes for a rebuild that died finds no table. Ends a transaction.
+pub(crate) async fn prepare_real(session: &mut Session, mart: &Mart) -> Result<String> {
+    let prefix = format!("tidemart_stage_{}_", mart.name);
+    let left = format!(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND {}",
+        cluster::left_by(&prefix)
+    );
+    // The rebuild's lock is ours, so nobody uses them.
+    for table in session.rows(&left).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()) {
+        drop_real(session, &quote_identifier(&table)).await?;
+    }
+    let unique = session.value("SELECT LEFT(MD5(UUID()), 8)").await?.unwrap_or_default();
+    let table = quote_identifier(&format!("{prefix}{unique}"));
+    session.run(&format!("CREATE TABLE {table} LIKE {}", mart.table())).await?;
+    Ok(table)
+}
+
+/// Fills the stage with the rows of such a table, and says how many. Ends no transaction.
+pub(crate) async fn adopt(session: &mut Session, mart: &Mart, table: &str) -> Result<u64> {
+    let columns = identifiers(&mart.columns);
+    session.run_long(&format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {table}", name(mart))).await
+}
+
+/// Ends a transaction.
+pub(crate) async fn drop_real(session: &mut Session, table: &str) -> Result<()> {
+    session.run(&format!("DROP TABLE IF EXISTS {table}")).await.map(drop)
 }
 
 /// Fills the stage with rows that were computed elsewhere, and no others.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod deltas;
 #[cfg(test)]
 mod fill;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Subcommand;
-use tidemart_marts::{Month, Scope};
+use clap::{Subcommand, ValueEnum};
+use tidemart_marts::{Engine, Month, Scope};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -30,6 +30,8 @@ Examples:
   tidemart marts refresh user_sales --month 2026-03
   tidemart marts refresh --full
   tidemart marts check-folder my/loyal_sales       whether a folder of your own is a mart, with file and line
+  tidemart marts refresh user_sales --engine spark --month 2026-03
+                                                   computed by the Spark cluster of [spark]
   tidemart marts check                             data tests, and each mart against one computed from nothing
 
 Needs [mysql] and `marts.enabled = true` in the settings of the consumer, which writes the marks that say what changed.";
@@ -46,6 +48,9 @@ enum Action {
         /// Compute one month anew and replace it at once
         #[arg(long, value_name = "YYYY-MM")]
         month: Option<Month>,
+        /// Who computes; the cluster always computes everything, or a month, anew
+        #[arg(long, value_enum, default_value = "mysql")]
+        engine: EngineName,
     },
     /// Say which marts there are, and how fresh
     List {
@@ -73,6 +78,24 @@ enum Action {
     },
 }
 
+/// Who computes a mart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineName {
+    /// The database that holds the marts
+    Mysql,
+    /// The Spark cluster
+    Spark,
+}
+
+impl EngineName {
+    fn with(self, config: &Config) -> anyhow::Result<Engine> {
+        Ok(match self {
+            Self::Mysql => Engine::MySql,
+            Self::Spark => Engine::Spark(config.spark()?.clone()),
+        })
+    }
+}
+
 /// Does what the action says.
 ///
 /// # Errors
@@ -80,9 +103,11 @@ enum Action {
 pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     let mysql = config.mysql()?;
     match args.action {
-        Action::Refresh { mart, full, month } => {
-            let scope = month.map(Scope::Month).or(full.then_some(Scope::Full));
-            let refreshed = shutdown.run_until_cancelled(refresh(mysql, mart, scope)).await;
+        Action::Refresh { mart, full, month, engine } => {
+            let anew = full || engine == EngineName::Spark;
+            let scope = month.map(Scope::Month).or(anew.then_some(Scope::Full));
+            let engine = engine.with(config)?;
+            let refreshed = shutdown.run_until_cancelled(refresh(mysql, mart, scope, &engine)).await;
             refreshed.context("stopped before it was done")?
         }
         Action::List { json } => list(mysql, json).await,
@@ -105,11 +130,12 @@ async fn refresh(
     mysql: &tidemart_mysql::Config,
     mart: Option<String>,
     scope: Option<Scope>,
+    engine: &Engine,
 ) -> anyhow::Result<ExitCode> {
     let (mut right, mut first_failure) = (true, None);
     // What keeps one mart from it is no business of the others.
     for mart in chosen(mart) {
-        match refresh_one(mysql, &mart, scope).await {
+        match refresh_one(mysql, &mart, scope, engine).await {
             Ok(is_right) => right &= is_right,
             Err(failure) if failure.is::<output::ReaderGone>() => return Err(failure),
             Err(failure) if first_failure.is_none() => first_failure = Some(failure),
@@ -125,13 +151,16 @@ async fn refresh_one(
     mysql: &tidemart_mysql::Config,
     mart: &str,
     scope: Option<Scope>,
+    engine: &Engine,
 ) -> anyhow::Result<bool> {
     if let Some(scope) = scope {
         match scope {
             Scope::Full => info!(mart, "computing it from nothing"),
             Scope::Month(month) => info!(mart, %month, "computing the month from nothing"),
         }
-        output::print(serde_json::to_string(&tidemart_marts::rebuild(mysql, mart, scope).await?)?)?;
+        output::print(serde_json::to_string(
+            &tidemart_marts::rebuild_by(engine, mysql, mart, scope).await?,
+        )?)?;
         return Ok(true);
     }
     let refreshed = tidemart_marts::refresh(mysql, mart).await?;

@@ -1,0 +1,195 @@
+//! A mart computed by a Spark cluster: the tables are read over JDBC, in parts by their keys, the same SELECT is run, and
+//! its rows are written over JDBC into a table of their own, which becomes the rebuild's stage.
+//!
+//! What Spark reads is no snapshot: each connection sees what is committed when it asks. All of it is asked after the
+//! rebuild's snapshot was taken, so every mark that the snapshot has is in what was computed; of later ones nobody can
+//! say, and [`crate::refresh::Seen`] has their groups computed anew.
+
+mod jdbc;
+
+use std::time::Duration;
+
+use tidemart_mysql::{quote_identifier, quote_string};
+use tidemart_pipeline::{Error, Kind, Result};
+use tidemart_spark::{
+    Session as Cluster,
+    client::{SparkError, SparkSession},
+};
+use tokio::time::sleep;
+use tracing::debug;
+
+use self::jdbc::Jdbc;
+use crate::{
+    definition::{Mart, MartSource, Part},
+    session::{Session, identifiers, number},
+    stage,
+};
+
+/// The sessions of MySQL are asked something so often while the cluster computes, or the server would end them.
+const STIR: Duration = Duration::from_secs(20);
+/// A table with fewer keys between its least and its greatest is read by one connection.
+const WORTH_PARTING: i64 = 20_000;
+/// Connections that read a table at once, and tasks that join and add up: half of the slots of the private cluster, so
+/// that a stream goes on beside.
+const PARTS: i32 = 2;
+
+/// Fills the session's stage with a part, and says how many rows.
+pub(crate) async fn compute(
+    session: &mut Session,
+    snapshot: &mut Session,
+    spark: &tidemart_spark::Config,
+    mart: &'static Mart,
+    part: &Part,
+) -> Result<u64> {
+    let Some(select) = select(snapshot, mart, part).await? else { return Ok(0) };
+    let jdbc = Jdbc::of(session, spark)?;
+    let mut views = Vec::new();
+    for source in &mart.sources {
+        views.push(View::of(snapshot, mart, source, part).await?);
+    }
+    let cluster = Cluster::open(spark).await?;
+    let target = stage::prepare_real(session, mart).await?;
+    session.hold().await?;
+    let computing = run(&cluster, mart, jdbc, views, select, target.clone());
+    let computed = stirring(session, snapshot, computing).await;
+    session.release().await?;
+    cluster.close().await;
+    let adopted = match computed {
+        Ok(()) => stage::adopt(session, mart, &target).await,
+        Err(error) => Err(error),
+    };
+    stage::drop_real(session, &target).await?;
+    adopted
+}
+
+/// The SELECT of a part; `None` where the month is empty. Where the mart says by which other column a month can be
+/// restricted, it is: what is not needed of a large table is then not read.
+async fn select(snapshot: &mut Session, mart: &Mart, part: &Part) -> Result<Option<String>> {
+    let Some(bounds) = mart.bounds(part) else { return Ok(Some(mart.select(part))) };
+    let row = snapshot.rows(&bounds).await?.into_iter().next().unwrap_or_default();
+    let bound = |index: usize| row.get(index).and_then(|bound| number::<i64>(bound.as_ref()));
+    Ok(bound(0).zip(bound(1)).map(|bounds| mart.select_bounded(part, bounds)))
+}
+
+/// A source as the cluster reads it.
+struct View {
+    name: String,
+    /// Only what the mart reads.
+    query: String,
+    /// The key's column and its least and greatest value, where it is worth reading in parts.
+    range: Option<(String, i64, i64)>,
+}
+
+impl View {
+    async fn of(snapshot: &mut Session, mart: &Mart, source: &MartSource, part: &Part) -> Result<Self> {
+        let replica = quote_identifier(&source.replica);
+        let query = format!("(SELECT {} FROM {replica}) t", identifiers(&source.rule.columns));
+        let range = match &source.key[..] {
+            [key] => {
+                let column = quote_identifier(key);
+                let condition =
+                    mart.month_of(source, part).map_or(String::new(), |month| format!(" WHERE {month}"));
+                let sql = format!("SELECT MIN({column}), MAX({column}) FROM {replica}{condition}");
+                let row = snapshot.rows(&sql).await?.into_iter().next().unwrap_or_default();
+                // Keys that are no integers are not parted.
+                let bound = |index: usize| row.get(index).and_then(|bound| number::<i64>(bound.as_ref()));
+                bound(0).zip(bound(1)).map(|(least, greatest)| (key.clone(), least, greatest))
+            }
+            _ => None,
+        };
+        let range = range.filter(|(_, least, greatest)| greatest.saturating_sub(*least) >= WORTH_PARTING);
+        Ok(Self { name: source.replica.clone(), query, range })
+    }
+
+    fn make(&self, spark: &SparkSession, jdbc: &Jdbc) -> std::result::Result<(), SparkError> {
+        let mut reader = spark.read().format("jdbc").options(jdbc.reading());
+        reader = reader.option("dbtable", &self.query);
+        if let Some((column, least, greatest)) = &self.range {
+            reader = reader
+                .option("partitionColumn", column)
+                .option("lowerBound", &least.to_string())
+                .option("upperBound", &greatest.to_string())
+                .option("numPartitions", &PARTS.to_string());
+        }
+        reader.load(None).create_or_replace_temp_view(&self.name)
+    }
+}
+
+/// Computes on the cluster and writes into the table of this name.
+async fn run(
+    cluster: &Cluster,
+    mart: &'static Mart,
+    jdbc: Jdbc,
+    views: Vec<View>,
+    select: String,
+    target: String,
+) -> Result<()> {
+    let begun = std::time::Instant::now();
+    let done = cluster.long(move |spark| {
+        spark.conf().set("spark.sql.shuffle.partitions", &PARTS.to_string())?;
+        for view in &views {
+            view.make(spark, &jdbc)?;
+        }
+        let rows = spark.sql(&select)?;
+        let writer = rows.write().format("jdbc").mode("append").options(jdbc.writing());
+        writer.option("dbtable", &target).save(None)
+    });
+    done.await.map_err(|error| located(&mart.name, error))?;
+    debug!(mart = mart.name, elapsed_ms = begun.elapsed().as_millis(), "computed by the cluster");
+    Ok(())
+}
+
+/// Waits for the cluster; meanwhile the session that holds the locks and the one that holds the snapshot stay awake.
+async fn stirring(
+    session: &mut Session,
+    snapshot: &mut Session,
+    computing: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let mut computing = std::pin::pin!(computing);
+    loop {
+        tokio::select! { biased;
+            done = &mut computing => return done,
+            () = sleep(STIR) => {}
+        }
+        snapshot.run("DO 1").await?;
+        session.run("DO 1").await?;
+    }
+}
+
+/// Spark says where in the statement it found an error, and the statement has the lines of its file.
+fn located(mart: &str, error: Error) -> Error {
+    let told = error.to_string();
+    match (error.kind(), line(&told)) {
+        (Kind::Fatal, Some(line)) => Error::fatal(format!("marts/{mart}/select.sql:{line}: {told}")),
+        _ => error,
+    }
+}
+
+/// The number in `…; line 8 pos 4`, `(line 8, pos 4)`.
+fn line(told: &str) -> Option<u32> {
+    let rest = told.match_indices("line ").map(|(at, found)| &told[at + found.len()..]);
+    let mut numbers = rest.filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[end..].trim_start_matches(',').starts_with(" pos ").then(|| rest[..end].parse().ok()).flatten()
+    });
+    numbers.next()
+}
+
+/// A condition on the names of the tables that earlier computations have left.
+pub(crate) fn left_by(prefix: &str) -> String {
+    format!("LEFT(table_name, CHAR_LENGTH({0})) = {0}", quote_string(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_an_error_is_that_of_the_file() {
+        assert_eq!(line("[UNRESOLVED_COLUMN] `x`. SQLSTATE: 42703; line 8 pos 4"), Some(8));
+        assert_eq!(line("[PARSE_SYNTAX_ERROR] near 'x'. SQLSTATE: 42601 (line 21, pos 5)"), Some(21));
+        assert_eq!(line("a deadline 7 of something"), None);
+        let error = located("user_sales", Error::fatal("no; line 8 pos 4"));
+        assert_eq!(error.to_string(), "marts/user_sales/select.sql:8: no; line 8 pos 4");
+    }
+}

@@ -1,0 +1,135 @@
+//! Marts computed by a Spark cluster: equal to the last digit, whatever changes meanwhile.
+
+use tidemart_local::testing;
+use tidemart_marts::{Engine, Scope, rebuild_by};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    histories::{assert_settled, drop_everything, of_lanes},
+    model::Model,
+    support::{Feed, MARTS, Target, on_both},
+};
+
+async fn engine() -> Engine {
+    let cluster = testing::spark().await;
+    Engine::Spark(tidemart_spark::Config {
+        connect: cluster.connect_url(),
+        token: Some(cluster.token().clone()),
+        ..tidemart_spark::Config::default()
+    })
+}
+
+const LEFT: &str = "SELECT COUNT(*) FROM information_schema.tables \
+                    WHERE table_schema = DATABASE() AND table_name LIKE 'tidemart\\_stage%'";
+
+#[tokio::test]
+async fn the_cluster_computes_what_the_database_and_the_marks_say() {
+    let engine = engine().await;
+    on_both(async |target| {
+        for seed in 31..=32 {
+            let mut model = Model::new(seed);
+            let mut feed = Feed::complete(&target).await;
+            for _ in 0..40 {
+                feed.apply_all(model.events(8)).await;
+            }
+            // The first computation is the cluster's.
+            for mart in MARTS {
+                let rebuilt = rebuild_by(&engine, &target.config, mart, Scope::Full).await.unwrap();
+                assert_eq!(rebuilt.computed, model.mart(mart).len() as u64);
+            }
+            assert_settled(&target, &model).await;
+            feed.apply_all(model.events(8)).await;
+            target.refresh_all().await;
+            for mart in MARTS {
+                month_by_month(&target, &engine, &model, mart).await;
+            }
+            assert_settled(&target, &model).await;
+            assert_eq!(target.number(LEFT).await, 0);
+            drop_everything(&target).await;
+        }
+    })
+    .await;
+}
+
+/// A broken mart is mended month by month; a month without rows loses those that somebody put there.
+async fn month_by_month(target: &Target, engine: &Engine, model: &Model, mart: &str) {
+    target.execute(&format!("UPDATE {mart} SET order_cnt = order_cnt + 100")).await;
+    target.execute(&format!("UPDATE {mart} SET month = '2026-04-01' ORDER BY month LIMIT 1")).await;
+    for month in ["2026-01", "2026-02", "2026-03", "2026-04", "2031-12"] {
+        let of_month = model.mart(mart).iter().filter(|row| row[0].starts_with(month)).count();
+        let scope = Scope::Month(month.parse().unwrap());
+        let rebuilt = rebuild_by(engine, &target.config, mart, scope).await.unwrap();
+        assert_eq!(rebuilt.computed, of_month as u64, "{mart} {month}");
+    }
+    assert_eq!(target.mart(mart).await, model.mart(mart), "{mart}");
+}
+
+/// What Spark reads is no snapshot: rows change between its readings, in all tables, and refreshes go on.
+#[tokio::test]
+async fn what_changes_while_the_cluster_computes_is_computed_anew_afterwards() {
+    let engine = engine().await;
+    on_both(async |target| {
+        let mut model = Model::new(41);
+        let mut feed = Feed::complete(&target).await;
+        target.refresh_all().await;
+        let months = [Scope::Full, Scope::Month("2026-01".parse().unwrap())];
+        for (round, scope) in months.into_iter().cycle().take(4).enumerate() {
+            let (computed, done) = (CancellationToken::new(), CancellationToken::new());
+            let rebuilding = async {
+                for mart in MARTS {
+                    rebuild_by(&engine, &target.config, mart, scope).await.unwrap();
+                }
+                computed.cancel();
+            };
+            let writing = async {
+                while !computed.is_cancelled() {
+                    let batches = of_lanes(&mut feed, &mut model, 5);
+                    feed.write_at_once(&batches, &CancellationToken::new()).await;
+                }
+                done.cancel();
+            };
+            let refreshing = async {
+                // Not in each round: the registration then meets marks that wait, or such that were refreshed.
+                while round >= 2 && !done.is_cancelled() {
+                    target.refresh(MARTS[round % 2]).await;
+                }
+            };
+            tokio::join!(rebuilding, writing, refreshing);
+            for mart in MARTS {
+                target.assert_equal(mart).await;
+            }
+            assert_settled(&target, &model).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_there_or_refuses_leaves_the_mart_as_it_was() {
+    on_both(async |target| {
+        let mut model = Model::new(51);
+        let mut feed = Feed::complete(&target).await;
+        for _ in 0..20 {
+            feed.apply_all(model.events(8)).await;
+        }
+        target.refresh_all().await;
+        let connect = format!("sc://127.0.0.1:{}", testing::free_port());
+        let nobody = Engine::Spark(tidemart_spark::Config { connect, ..tidemart_spark::Config::default() });
+        let Engine::Spark(config) = engine().await else { unreachable!() };
+        let stranger = Engine::Spark(tidemart_spark::Config { token: None, ..config.clone() });
+        let elsewhere = format!("127.0.0.1:{}", testing::free_port());
+        let astray = Engine::Spark(tidemart_spark::Config { mysql: Some(elsewhere), ..config });
+        let cases =
+            [(nobody, "no Spark Connect server"), (stranger, "does not take the token"), (astray, "connect")];
+        for (engine, expected) in cases {
+            let error = rebuild_by(&engine, &target.config, "user_sales", Scope::Full).await.unwrap_err();
+            let told = tidemart_pipeline::error::chain(&error);
+            assert!(told.contains(expected) && told.len() < 1500, "{told}");
+            assert!(!told.contains(secrecy::ExposeSecret::expose_secret(&target.config.password)), "{told}");
+        }
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+        assert_eq!(target.number(LEFT).await, 0);
+        assert_settled(&target, &model).await;
+    })
+    .await;
+}
