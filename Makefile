@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest campaign stress check audit bench fuzz setup servers
+.PHONY: help run run-all wheel wheel-dev test test-oldest campaign stress check audit bench fuzz setup servers
 
 CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
@@ -17,7 +17,20 @@ run: setup ## The whole cycle on this machine; options: make run ARGS="--size sm
 	@$(CARGO) build --release --locked -p tidemart
 	@exec "$${CARGO_TARGET_DIR:-target}/release/tidemart" up $(ARGS)
 
-test: setup servers ## Every test, real servers included; ARGS goes to cargo test
+run-all: setup wheel ## The same with a Spark cluster, Airflow and JupyterHub
+	@echo "building the release binary"
+	@$(CARGO) build --release --locked -p tidemart
+	@exec "$${CARGO_TARGET_DIR:-target}/release/tidemart" up --all $(ARGS)
+
+wheel: setup ## The wheel pyspark_tidemart for a Spark cluster, beside the release binary
+	@echo "building the wheel for Spark"
+	@scripts/wheel.sh release
+
+wheel-dev: setup
+	@echo "building the wheel for Spark"
+	@scripts/wheel.sh dev
+
+test: setup servers wheel-dev ## Every test, real servers included; ARGS goes to cargo test
 	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads $(TEST_THREADS)
 
 test-oldest: setup servers ## The tests of data with the oldest servers, Postgres 15 and MariaDB 10.11, as Debian 12 has them

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod envelope;
 mod json;
 pub mod message;
+pub mod pending;
 pub mod position;
 pub mod request;
 pub mod row;
@@ -14,6 +15,7 @@ pub mod schema;
 pub mod stamp;
 
 pub use batch::{ApplyBatch, CaptureBatch, Change, Item, Op, PartitionBatch, Payload, Record};
+pub use pending::Pending;
 pub use position::{
     CaptureState, Checkpoint, Epoch, Identity, Lsn, Origin, SnapshotProgress, TableState, TopicPartition,
     WalPosition, next_generation,

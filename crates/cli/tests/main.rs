@@ -37,6 +37,8 @@ mod schemas;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod spark;
+#[cfg(test)]
 mod stress;
 #[cfg(test)]
 mod topics;

@@ -11,7 +11,6 @@ mod codec;
 mod fetcher;
 mod handover;
 mod member;
-mod pending;
 pub(crate) mod place;
 mod worker;
 

@@ -156,7 +156,7 @@ async fn unpack(distribution: &Distribution, staging: &Path) -> Result<PathBuf> 
     }
 }
 
-async fn unzip(archive: &Path, into: &Path, take: &[&str], leave: &[&str]) -> Result<()> {
+pub(crate) async fn unzip(archive: &Path, into: &Path, take: &[&str], leave: &[&str]) -> Result<()> {
     let mut command = Command::new("unzip");
     command.args(["-q", "-o"]).arg(archive).args(take).arg("-d").arg(into);
     if !leave.is_empty() {
@@ -174,7 +174,7 @@ async fn untar(archive: &Path, into: &Path) -> Result<PathBuf> {
 }
 
 /// Whatever our umask is, the account that runs the servers must be able to read them.
-async fn open_to_all(path: &Path) -> Result<()> {
+pub(crate) async fn open_to_all(path: &Path) -> Result<()> {
     let mut command = Command::new("chmod");
     program::run("chmod", "install coreutils", command.args(["-R", "a+rX,u+w"]).arg(path)).await.map(drop)
 }

@@ -163,11 +163,11 @@ pub(crate) fn snapshot_done_after(before: bool, record: &Record) -> bool {
 
 /// How often each partition was held at one sequence, to pause longer each time.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(BTreeMap<TopicPartition, (u64, u32)>);
+pub struct Attempts(BTreeMap<TopicPartition, (u64, u32)>);
 
 impl Attempts {
     /// The pause before the partition is tried again.
-    pub(crate) fn pause(&mut self, partition: &TopicPartition, sequence: u64, first: Duration) -> Duration {
+    pub fn pause(&mut self, partition: &TopicPartition, sequence: u64, first: Duration) -> Duration {
         let (at, count) = self.0.entry(partition.clone()).or_insert((sequence, 0));
         if *at == sequence {
             *count = count.saturating_add(1);

@@ -5,6 +5,7 @@
 //! rows, or wait for each other. Rows of a snapshot leave one mark "everything" for each transaction instead; one
 //! that is already pending does not do, since a refresh that began before our commit is about to remove it.
 
+use serde::{Deserialize, Serialize};
 use tidemart_change::{TableName, TableSchema};
 use tidemart_pipeline::{Error, Result};
 
@@ -19,7 +20,8 @@ use crate::{
 pub const OWN_COLUMNS: [&str; 5] = ["id", "whole", "done", "marked_at", "source_commit_us"];
 
 /// What a mart wants to know of a source table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MarkRule {
     /// The mart's name.
     pub mart: String,

@@ -1,7 +1,7 @@
 //! Appliers in several processes, to whom nobody gives partitions.
 
 use tidemart_change::{ApplyBatch, ColumnType, Lsn, Mark};
-use tidemart_mysql::executors::{Run, SharedApplier, Start, run_status, schemas, starts};
+use tidemart_mysql::executors::{Run, SharedApplier, Standing, Start, run_status, schemas, starts};
 use tidemart_pipeline::Kind;
 
 use crate::support::{Feed, Target, batch, on_both, schema, simple};
@@ -77,11 +77,18 @@ async fn a_run_that_was_replaced_ends_once_it_is_not_next_in_turn() {
         let error = executor(&target, &old).apply(&one(&second)).await.unwrap_err();
         assert!(error.kind() == Kind::Fatal && error.to_string().contains("taken over"), "{error}");
         let mut conn = target.connect().await;
-        assert!(!old.note(&mut conn, "{}").await.unwrap());
-        assert!(new.note(&mut conn, "{\"batch\":7}").await.unwrap());
+        old.note(&mut conn, "{}").await.unwrap();
+        new.note(&mut conn, "{\"batch\":7}").await.unwrap();
+        assert_eq!(old.standing(&mut conn, 1).await.unwrap(), Standing::Superseded);
+        assert_eq!(new.standing(&mut conn, 2).await.unwrap(), Standing::Current);
         let (status, age_us) = run_status(&mut conn, "p").await.unwrap().unwrap();
         assert!(status == "{\"batch\":7}" && age_us >= 0, "{status} {age_us}");
         assert_eq!(run_status(&mut conn, "another").await.unwrap(), None);
+        // Put back to before the last one began.
+        target.execute("UPDATE tidemart_queries SET run = 'old', number = 1").await;
+        assert_eq!(new.standing(&mut conn, 2).await.unwrap(), Standing::PutBack);
+        target.execute("DELETE FROM tidemart_queries").await;
+        assert_eq!(new.standing(&mut conn, 2).await.unwrap(), Standing::PutBack);
         conn.disconnect().await.unwrap();
         assert_eq!(target.rows(ALL).await, [["1", "a2", "b"]]);
     })

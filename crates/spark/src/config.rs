@@ -11,7 +11,7 @@ const SCHEME: &str = "sc://";
 const PORT: u16 = 15002;
 
 /// Where the cluster is, and who may use it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The Spark Connect server: `sc://host:port`, with `/;use_ssl=true` where it is reached through TLS.
@@ -22,6 +22,30 @@ pub struct Config {
     pub master: Option<String>,
     /// MySQL's `host:port` as the cluster reaches it, where that is another one than ours.
     pub mysql: Option<String>,
+    /// Kafka's brokers as the cluster reaches them, where those are others than `kafka.bootstrap`.
+    pub kafka: Option<String>,
+    /// Folder of the consumer's checkpoints, as the driver names it; each start makes a new one in it. By default one in
+    /// Spark's warehouse.
+    pub checkpoints: Option<String>,
+    /// Rows in a batch of the consumer, at most.
+    pub batch_rows: u32,
+}
+
+/// Rows in a batch of the consumer.
+const DEFAULT_BATCH_ROWS: u32 = 50_000;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connect: String::new(),
+            token: None,
+            master: None,
+            mysql: None,
+            kafka: None,
+            checkpoints: None,
+            batch_rows: DEFAULT_BATCH_ROWS,
+        }
+    }
 }
 
 impl Config {
@@ -38,12 +62,22 @@ impl Config {
         if self.mysql.as_ref().is_some_and(|place| place.contains(['/', '?', ' ']) || !place.contains(':')) {
             return Err(Error::fatal("spark.mysql must be host:port"));
         }
+        if !(1..=10_000_000).contains(&self.batch_rows) {
+            return Err(Error::fatal("spark.batch_rows must be 1 to 10000000"));
+        }
         let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
         if token.is_some() && !here && !self.parameters().contains("use_ssl=true") {
             let say = "spark.token is only said over TLS: add /;use_ssl=true to spark.connect";
             return Err(Error::fatal(format!("{say} ({})", self.connect)));
         }
         Ok(())
+    }
+
+    /// MySQL's host and port as the cluster reaches it, where they are named.
+    #[must_use]
+    pub fn mysql_address(&self) -> Option<(&str, u16)> {
+        let (host, port) = self.mysql.as_deref()?.rsplit_once(':')?;
+        Some((host, port.parse().ok()?))
     }
 
     /// Host and port.

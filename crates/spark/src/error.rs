@@ -55,7 +55,7 @@ fn is_fatal(error: &SparkError, told: &str) -> bool {
 }
 
 /// Without the stacks, the plan and what follows the limit.
-fn shorten(message: &str) -> String {
+pub(crate) fn shorten(message: &str) -> String {
     let ends = ["\n\tat ", "\nDriver stacktrace", "\n\nJVM stacktrace", "\n'Project", "\n'Aggregate", ";\n'"];
     let end = ends.iter().filter_map(|end| message.find(end)).min().unwrap_or(message.len());
     let message = message[..end].trim();

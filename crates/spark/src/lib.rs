@@ -15,10 +15,13 @@
 
 mod config;
 mod error;
+mod explain;
 mod session;
+mod stream;
 
 pub use config::{Config, OLDEST};
 pub use error::fault;
 pub use session::{Row, Session};
 /// The client itself, for what is not wrapped here.
 pub use spark_connect as client;
+pub use stream::{Look, Progress, Query, Stream};

@@ -301,6 +301,7 @@ mod tests {
             applied_at_us: None,
             held: reason.map(|reason| (reason.to_owned(), 0)),
             parked_version: 0,
+            rewind: false,
         }
     }
 

@@ -65,6 +65,9 @@ impl Status {
             let lag = consumer.lag_events.map_or_else(|| "?".to_owned(), |events| events.to_string());
             let rate = rate(consumer.events_per_s);
             writeln!(page, "consumer   {rate:>9} events/s, behind by {lag} events, {:.1} s", consumer.lag_s)?;
+            if let Some(query) = &consumer.query {
+                writeln!(page, "on Spark   {query}")?;
+            }
         }
         self.write_tables(page)?;
         self.write_marts(page)?;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::QueryStatus;
+
 /// Everything at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -103,6 +105,15 @@ pub struct Consumer {
     pub lag_events: Option<u64>,
     /// Age of the oldest commit that waits in Kafka; 0 when none does.
     pub lag_s: f64,
+    /// The query on Spark; `None` where there never was one.
+    pub query: Option<QueryStatus>,
+}
+
+impl Consumer {
+    /// Whether nobody applies anything.
+    fn is_idle(&self) -> bool {
+        self.members == Some(0) && !self.query.as_ref().is_some_and(QueryStatus::is_kept)
+    }
 }
 
 /// A mart.
@@ -154,7 +165,8 @@ impl Status {
         if let Some(capture) = self.capture.known() {
             problems.extend(capture.problems());
         }
-        if self.consumer.known().is_some_and(|consumer| consumer.members == Some(0)) {
+        problems.extend(self.consumer.known().and_then(|consumer| consumer.query.as_ref()?.problem()));
+        if self.consumer.known().is_some_and(Consumer::is_idle) {
             problems.push("consumer: not running; run `tidemart consumer`".to_owned());
         }
         let failed = self.marts.known().into_iter().flatten();

@@ -12,7 +12,7 @@ use tidemart_pipeline::error::chain;
 use tidemart_postgres::{Lag, Monitor};
 
 use super::{
-    Capture, Consumer, Mart, Part, Source, Status, Table,
+    Capture, Consumer, Mart, Part, QueryStatus, Source, Status, Table,
     rates::{LogClock, Rate},
 };
 use crate::config::Config;
@@ -41,6 +41,7 @@ pub struct Sampler {
 struct Target {
     config: tidemart_mysql::Config,
     marts: bool,
+    prefix: String,
     conn: Option<tidemart_mysql::Conn>,
 }
 
@@ -58,6 +59,7 @@ struct Replica {
     checkpoints: Vec<CheckpointStatus>,
     marts: Vec<Mart>,
     dead_letters: BTreeMap<TableName, u64>,
+    query: Option<QueryStatus>,
 }
 
 impl Sampler {
@@ -66,8 +68,13 @@ impl Sampler {
     /// # Errors
     /// Settings that lack a section.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
-        let mysql = Target { config: config.mysql()?.clone(), marts: config.marts.enabled, conn: None };
         let kafka = config.kafka()?;
+        let mysql = Target {
+            config: config.mysql()?.clone(),
+            marts: config.marts.enabled,
+            prefix: kafka.prefix.clone(),
+            conn: None,
+        };
         Ok(Self {
             postgres: Monitor::new(config.postgres()?.clone()),
             kafka: Watch::new(kafka.clone()),
@@ -207,6 +214,7 @@ impl Sampler {
             events_per_s: self.applied.of(found.now, applied),
             lag_events,
             lag_s: waiting.into_values().fold(0.0, f64::max),
+            query: found.mysql.as_ref().ok().and_then(|replica| replica.query.clone()),
         })
     }
 }
@@ -228,8 +236,10 @@ impl Target {
         let dead_letters = tidemart_mysql::dead_letters::count(&mut conn).await?;
         let dead_letters = dead_letters.into_iter().map(|count| (count.table, count.letters)).collect();
         let marts = if self.marts { tidemart_marts::status(&mut conn).await? } else { Vec::new() };
+        let query = tidemart_mysql::executors::run_status(&mut conn, &self.prefix).await?;
+        let query = query.map(|(json, age_us)| QueryStatus::read(&json, age_us));
         self.conn = Some(conn);
-        Ok(Replica { checkpoints, marts: marts.into_iter().map(Mart::from).collect(), dead_letters })
+        Ok(Replica { checkpoints, marts: marts.into_iter().map(Mart::from).collect(), dead_letters, query })
     }
 }
 

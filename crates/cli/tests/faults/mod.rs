@@ -17,15 +17,15 @@ use probes::Probes;
 const HEALS_WITHIN: Duration = Duration::from_secs(45);
 
 /// A cycle under load.
-struct Trial {
-    cycle: Cycle,
+pub struct Trial {
+    pub cycle: Cycle,
     load: Load,
     probes: Probes,
 }
 
 impl Trial {
     /// Fills the tables and begins to write. Roles are started by the caller.
-    async fn new(cycle: Cycle, seed: u64) -> Self {
+    pub async fn new(cycle: Cycle, seed: u64) -> Self {
         let probes = Probes::new(&cycle).await;
         let workload = Workload::new(cycle.postgres().await, seed, 500).await;
         let load = Load::start(workload, cycle.source.clone());
@@ -33,7 +33,7 @@ impl Trial {
     }
 
     /// Commits some rows now and waits until all are in the replica; says how long that took.
-    async fn heal(&mut self, what: &str) -> Duration {
+    pub async fn heal(&mut self, what: &str) -> Duration {
         let started = Instant::now();
         if tokio::time::timeout(HEALS_WITHIN, self.probes.pass(&self.cycle)).await.is_err() {
             panic!("not healed {HEALS_WITHIN:?} after {what}\n{}", self.cycle.logs());
@@ -43,7 +43,7 @@ impl Trial {
     }
 
     /// Ends the load; nothing is lost, doubled or misordered, and the roles are alive.
-    async fn assert_whole(self, roles: Vec<Role>) {
+    pub async fn assert_whole(self, roles: Vec<Role>) {
         let Self { cycle, load, .. } = self;
         load.stop().await;
         cycle.assert_equal().await;

@@ -13,7 +13,7 @@ use rdkafka::{
     message::{BorrowedMessage, Message},
     types::RDKafkaErrorCode,
 };
-use tidemart_change::TopicPartition;
+use tidemart_change::{Pending, TopicPartition};
 use tidemart_pipeline::{Error, Result};
 use tracing::{debug, warn};
 
@@ -22,7 +22,6 @@ use super::{
     fetcher::{self, Client},
     handover::{Ending, Handover},
     member::{self, Member},
-    pending::Pending,
     place::{self, Places},
 };
 use crate::{
@@ -201,7 +200,8 @@ impl Worker {
     }
 
     fn is_full(&self) -> bool {
-        self.pending.is_full(&self.config.consumer)
+        let limits = &self.config.consumer;
+        self.pending.rows() >= limits.batch_rows || self.pending.bytes() >= limits.batch_bytes
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {

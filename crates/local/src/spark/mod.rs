@@ -7,6 +7,7 @@ mod connect;
 mod java;
 mod master;
 mod probe;
+mod wheel;
 mod worker;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+pub use self::wheel::unpack_wheel;
 use self::{connect::Connect, master::Master, worker::Worker};
 use crate::{
     account::Account,

@@ -6,8 +6,13 @@
 //! that is repeated, or comes from a query that was given up, from doing anything.
 
 mod applier;
+pub mod option;
 mod run;
 pub mod schemas;
 
+/// An executor's code must be the consumer's.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub use crate::lane::Attempts;
 pub use applier::SharedApplier;
-pub use run::{Run, Start, run_status, starts};
+pub use run::{Run, Standing, Start, lose, run_status, starts};

@@ -34,39 +34,67 @@ pub struct Run {
     pub id: String,
 }
 
+/// Whether a run still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Current,
+    /// Another one has taken its place.
+    Superseded,
+    /// The database was put back to before it began.
+    PutBack,
+}
+
 /// A checkpoint in the list of those that a run begins at.
 #[derive(Serialize, Deserialize)]
 struct Place(String, i32, Option<Epoch>, u64, i64);
 
 impl Run {
-    /// Takes the place of any other run: from now on what earlier ones do comes to nothing.
+    /// Takes the place of any other run: from now on what earlier ones do comes to nothing. Says the run's number, which is
+    /// higher than theirs.
     ///
     /// # Errors
-    /// As [`connect`](crate::connect).
-    pub async fn begin(&self, conn: &mut Conn, starts: &[Start]) -> Result<()> {
+    /// As [`connect`](crate::connect); transient also where another run has begun at the same time.
+    pub async fn begin(&self, conn: &mut Conn, starts: &[Start]) -> Result<u64> {
         let places: Vec<_> = starts.iter().map(Place::from).collect();
         let places = serde_json::to_string(&places)
             .map_err(|error| Error::fatal("cannot write where a run begins").because(error))?;
-        let statement = "REPLACE INTO tidemart_queries (prefix, run, starts, status) VALUES (?, ?, ?, '{}')";
-        conn.exec_drop(statement, (&self.prefix, &self.id, places)).await.map_err(fault::querying)
+        let statement = "INSERT INTO tidemart_queries (prefix, run, starts, status) VALUES (?, ?, ?, '{}') \
+                         ON DUPLICATE KEY UPDATE number = number + 1, run = VALUES(run), starts = VALUES(starts), \
+                         status = VALUES(status), updated_at = NOW(6)";
+        conn.exec_drop(statement, (&self.prefix, &self.id, places)).await.map_err(fault::querying)?;
+        let query = "SELECT number FROM tidemart_queries WHERE prefix = ? AND run = ?";
+        let number = conn.exec_first(query, (&self.prefix, &self.id)).await.map_err(fault::querying)?;
+        number.ok_or_else(|| Error::transient("another run of the query has begun at the same time"))
     }
 
-    /// Says how it goes, as JSON; `false` where another run has taken its place.
+    /// Says how it goes, as JSON, where it still counts.
     ///
     /// # Errors
     /// As [`connect`](crate::connect).
-    pub async fn note(&self, conn: &mut Conn, status: &str) -> Result<bool> {
+    pub async fn note(&self, conn: &mut Conn, status: &str) -> Result<()> {
         let statement =
             "UPDATE tidemart_queries SET status = ?, updated_at = NOW(6) WHERE prefix = ? AND run = ?";
-        conn.exec_drop(statement, (status, &self.prefix, &self.id)).await.map_err(fault::querying)?;
-        self.is_current(conn).await
+        conn.exec_drop(statement, (status, &self.prefix, &self.id)).await.map_err(fault::querying)
     }
 
-    /// Whether no other run has taken its place.
+    /// Whether it still counts, given its number.
     ///
     /// # Errors
     /// As [`connect`](crate::connect).
-    pub async fn is_current(&self, conn: &mut Conn) -> Result<bool> {
+    pub async fn standing(&self, conn: &mut Conn, number: u64) -> Result<Standing> {
+        let query = "SELECT run = ?, number FROM tidemart_queries WHERE prefix = ?";
+        let found: Option<(bool, u64)> =
+            conn.exec_first(query, (&self.id, &self.prefix)).await.map_err(fault::querying)?;
+        Ok(match found {
+            Some((true, _)) => Standing::Current,
+            Some((false, other)) if other >= number => Standing::Superseded,
+            _ => Standing::PutBack,
+        })
+    }
+
+    /// Whether it still counts.
+    pub(crate) async fn is_current(&self, conn: &mut Conn) -> Result<bool> {
         let query = "SELECT run = ? FROM tidemart_queries WHERE prefix = ?";
         let found: Option<bool> =
             conn.exec_first(query, (&self.id, &self.prefix)).await.map_err(fault::querying)?;
@@ -127,6 +155,15 @@ pub async fn starts(conn: &mut Conn, partitions: &[TopicPartition]) -> Result<Ve
         },
     };
     Ok(partitions.iter().map(start).collect())
+}
+
+/// Kafka does not have the place any more where a partition is to be read: it is held, and read from its beginning.
+///
+/// # Errors
+/// As [`connect`](crate::connect).
+pub async fn lose(conn: &mut Conn, start: &Start, reason: &str) -> Result<()> {
+    let statement = checkpoints::hold_statement(&start.partition, &start.checkpoint, reason, true);
+    conn.query_drop(statement).await.map_err(fault::querying)
 }
 
 /// What the query of a prefix last said of itself, and how long ago in microseconds; `None` where there never was one.

@@ -11,6 +11,8 @@ CREATE TABLE IF NOT EXISTS tidemart_schemas (
 -- The query of Spark that applies the topics of a prefix: what an earlier one still does counts no more.
 CREATE TABLE IF NOT EXISTS tidemart_queries (
     prefix     VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    -- Grows with each start: a smaller one than one's own tells that the database was put back.
+    number     BIGINT UNSIGNED NOT NULL DEFAULT 1,
     -- Another one at each start.
     run        CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     -- The checkpoints that it began at, as JSON.

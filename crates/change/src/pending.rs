@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use tidemart_change::{ApplyBatch, PartitionBatch, Payload, Record, TopicPartition};
+use crate::{ApplyBatch, PartitionBatch, Payload, Record, TopicPartition};
 
-use crate::ConsumerConfig;
-
+/// Gathers records as they come, by partition.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub struct Pending {
     parts: Vec<PartitionBatch>,
     /// Which part is of which partition.
     index: HashMap<TopicPartition, usize>,
@@ -20,7 +19,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn push(&mut self, partition: &TopicPartition, record: Record) {
+    /// The next record of a partition.
+    pub fn push(&mut self, partition: &TopicPartition, record: Record) {
         self.rows += 1;
         self.bytes += size(&record);
         if self.parts.get(self.last).is_none_or(|part| part.partition != *partition) {
@@ -34,28 +34,36 @@ impl Pending {
     }
 
     /// Nothing more of the partition will come.
-    pub(super) fn hold(&mut self, partition: &TopicPartition, reason: &str) {
+    pub fn hold(&mut self, partition: &TopicPartition, reason: &str) {
         self.held.push((partition.clone(), reason.to_owned()));
     }
 
     /// Its place is not there any more.
-    pub(super) fn lose(&mut self, partition: &TopicPartition, reason: &str) {
+    pub fn lose(&mut self, partition: &TopicPartition, reason: &str) {
         self.lost.push((partition.clone(), reason.to_owned()));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is nothing to apply and nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.rows == 0 && self.held.is_empty() && self.lost.is_empty()
     }
 
-    pub(super) fn rows(&self) -> usize {
+    /// How many records there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn is_full(&self, config: &ConsumerConfig) -> bool {
-        self.rows >= config.batch_rows || self.bytes >= config.batch_bytes
+    /// How many bytes of rows, as they lie in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    pub(super) fn take(&mut self) -> ApplyBatch {
+    /// The batch; what follows makes another one.
+    #[must_use]
+    pub fn take(&mut self) -> ApplyBatch {
         let Self { parts, held, lost, .. } = std::mem::take(self);
         ApplyBatch { parts, held, lost }
     }

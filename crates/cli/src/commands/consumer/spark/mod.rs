@@ -1,0 +1,205 @@
+//! A query of Spark that does the consumer's work, started here and kept running.
+//!
+//! ```text
+//! begin:   checkpoints in MySQL ──▶ a run of its own ──▶ a query with a fresh checkpoint folder, at those offsets
+//! watch:   how it goes ──▶ tidemart_queries;   topic of schemas ──▶ tidemart_schemas
+//! again:   the query has ended, a held partition is to be tried again
+//! ```
+//!
+//! A supervisor that is killed leaves its query running; the next one begins another run, and what the old query does
+//! from then on comes to nothing until it ends by that.
+
+mod holds;
+mod plan;
+mod query;
+mod schemas;
+
+use std::time::{Duration, Instant};
+
+use tidemart_mysql::{
+    Conn,
+    executors::{Run, Standing},
+};
+use tidemart_pipeline::{Backoff, Error, Kind, Result, error::chain};
+use tidemart_spark::{Look, Progress, Query, Session};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::{holds::Holds, plan::Plan, schemas::Schemas};
+use crate::{config::Config, status::QueryStatus};
+
+/// Between two looks at the query.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks for topics, while there are none.
+const NO_TOPICS: Duration = Duration::from_secs(1);
+/// After so long without a batch although there is something to do, people are told.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// A run under way.
+struct Begun {
+    run: Run,
+    number: u64,
+    query: Query,
+}
+
+/// Why a run is over.
+enum End {
+    /// We were asked to stop.
+    Asked,
+    /// A held partition is to be tried again.
+    Retry,
+}
+
+/// Runs until the shutdown, or until a fatal error.
+pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let spark = config.spark()?;
+    let mut supervisor = Supervisor {
+        lanes,
+        config,
+        spark,
+        schemas: Schemas::new(config)?,
+        holds: Holds::new(config)?,
+        backoff: Backoff::new(),
+    };
+    loop {
+        let error = match supervisor.live(&shutdown).await {
+            Ok(End::Asked) => return Ok(()),
+            Ok(End::Retry) => {
+                info!("trying again what was set aside");
+                continue;
+            }
+            Err(error) => error,
+        };
+        if error.kind() == Kind::Fatal {
+            return Err(error.into());
+        }
+        let pause = supervisor.backoff.next_pause();
+        warn!(error = chain(&error), retry_ms = pause.as_millis(), "the query of Spark is started anew");
+        if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+struct Supervisor<'a> {
+    lanes: u16,
+    config: &'a Config,
+    spark: &'a tidemart_spark::Config,
+    schemas: Schemas,
+    holds: Holds,
+    backoff: Backoff,
+}
+
+impl Supervisor<'_> {
+    /// One run of the query.
+    async fn live(&mut self, shutdown: &CancellationToken) -> Result<End> {
+        let Some(session) = shutdown.run_until_cancelled(Session::open(self.spark)).await else {
+            return Ok(End::Asked);
+        };
+        let session = session?;
+        let result = match shutdown.run_until_cancelled(self.begin(&session)).await {
+            None => Ok(End::Asked),
+            Some(Err(error)) => Err(error),
+            Some(Ok(begun)) => self.watch(&begun, shutdown).await,
+        };
+        session.close().await;
+        result
+    }
+
+    /// Starts a query where the checkpoints stand.
+    async fn begin(&mut self, session: &Session) -> Result<Begun> {
+        let (kafka, mysql) = (settings(self.config.kafka())?, settings(self.config.mysql())?);
+        let mut conn = tidemart_mysql::connect(mysql).await?;
+        self.schemas.follow(&mut conn).await?;
+        let plan = loop {
+            if let Some(plan) = Plan::make(kafka, &mut conn).await? {
+                break plan;
+            }
+            tokio::time::sleep(NO_TOPICS).await;
+        };
+        let run = Run { prefix: kafka.prefix.clone(), id: uuid::Uuid::new_v4().to_string() };
+        let number = run.begin(&mut conn, &plan.starts).await?;
+        self.holds.begin(&plan.starts);
+        drop(conn.disconnect().await);
+        let stream = query::stream(self.config, self.lanes, &run, &plan, session).await?;
+        let query = session.stream(stream).await?;
+        info!(
+            run = run.id,
+            partitions = plan.starts.len(),
+            held = self.holds.count(),
+            "the query of Spark runs"
+        );
+        Ok(Begun { run, number, query })
+    }
+
+    /// Follows a query until it ends.
+    async fn watch(&mut self, begun: &Begun, shutdown: &CancellationToken) -> Result<End> {
+        let mut conn = tidemart_mysql::connect(settings(self.config.mysql())?).await?;
+        let result = tokio::select! { biased;
+            () = shutdown.cancelled() => Ok(End::Asked),
+            result = self.look_again_and_again(begun, &mut conn) => result,
+        };
+        // Where it cannot be stopped now, it is its session's end that stops it, or the next run.
+        if let Err(error) = begun.query.stop().await {
+            warn!(error = chain(&error), "the query could not be stopped");
+        }
+        let told = match &result {
+            Ok(End::Asked) => QueryStatus::stopped(),
+            Ok(End::Retry) => QueryStatus::starting(None),
+            Err(error) => QueryStatus::starting(Some(chain(error))),
+        };
+        drop(begun.run.note(&mut conn, &told.json()).await);
+        drop(conn.disconnect().await);
+        result
+    }
+
+    async fn look_again_and_again(&mut self, begun: &Begun, conn: &mut Conn) -> Result<End> {
+        let Begun { run, query, .. } = begun;
+        let (mut last, mut since): (Option<Progress>, _) = (None, Instant::now());
+        loop {
+            let (progress, doing) = match query.look().await? {
+                Look::Runs(progress, doing) => (progress, doing),
+                Look::Ended(reason) => {
+                    begun.check(conn).await?;
+                    return Err(Error::transient(reason));
+                }
+            };
+            if progress != last {
+                (last, since) = (progress, Instant::now());
+                self.backoff.reset();
+            } else if since.elapsed() > STALLED && doing.contains("Processing") {
+                since = Instant::now();
+                warn!(
+                    doing,
+                    seconds = STALLED.as_secs(),
+                    "no batch has come to its end; has the cluster free slots? its master's page shows them"
+                );
+            }
+            run.note(conn, &QueryStatus::of(last.as_ref(), &doing).json()).await?;
+            begun.check(conn).await?;
+            if self.holds.is_time(conn).await? {
+                return Ok(End::Retry);
+            }
+            self.schemas.follow_for(conn, LOOK).await?;
+        }
+    }
+}
+
+/// Settings that were checked before.
+fn settings<T>(found: anyhow::Result<&T>) -> Result<&T> {
+    found.map_err(|error| Error::fatal(error.to_string()))
+}
+
+impl Begun {
+    /// An error where the run does not count any more.
+    async fn check(&self, conn: &mut Conn) -> Result<()> {
+        match self.run.standing(conn, self.number).await? {
+            Standing::Current => Ok(()),
+            Standing::PutBack => Err(Error::transient("MySQL was put back to an older state")),
+            Standing::Superseded => Err(Error::fatal(format!(
+                "another `tidemart consumer --engine spark` has taken over prefix {}: stop one of the two",
+                self.run.prefix
+            ))),
+        }
+    }
+}

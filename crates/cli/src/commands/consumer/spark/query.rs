@@ -1,0 +1,89 @@
+//! The query as Spark is told it.
+
+use anyhow::Context;
+use secrecy::{ExposeSecret, SecretString};
+use tidemart_mysql::executors::{Run, VERSION, option};
+use tidemart_pipeline::{Error, Result};
+use tidemart_spark::{Session, Stream};
+
+use super::{plan::Plan, settings};
+use crate::config::Config;
+
+/// What the sink reads of Spark's Kafka source.
+const COLUMNS: [&str; 5] = ["topic", "partition", "offset", "value", "headers"];
+/// Name of the wheel's data source.
+const SINK: &str = "tidemart";
+/// Where checkpoint folders go unless the settings say: a place that Spark's driver may write to, whatever it is.
+const WAREHOUSE: &str = "spark.sql.warehouse.dir";
+/// Below that.
+const FOLDER: &str = "tidemart-checkpoints";
+
+/// The query of a run.
+pub(super) async fn stream(
+    config: &Config,
+    lanes: u16,
+    run: &Run,
+    plan: &Plan,
+    session: &Session,
+) -> Result<Stream> {
+    let root = match &settings(config.spark())?.checkpoints {
+        Some(folder) => folder.clone(),
+        None => {
+            let warehouse = session.setting(WAREHOUSE).await?.unwrap_or_default();
+            format!("{}/{FOLDER}", warehouse.trim_end_matches('/'))
+        }
+    };
+    Ok(Stream {
+        name: format!("tidemart consumer of {}", run.prefix),
+        source: source(config, plan)?,
+        sink: SINK,
+        options: options(config, run).map_err(|error| Error::fatal(format!("{error:#}")))?,
+        columns: COLUMNS.to_vec(),
+        tasks: lanes,
+        checkpoint: format!("{root}/{}", run.id),
+    })
+}
+
+/// Names and meaning: "Structured Streaming + Kafka Integration Guide" of Spark. No `minPartitions` and no
+/// `maxRecordsPerPartition`: a partition must stay in one task.
+fn source(config: &Config, plan: &Plan) -> Result<Vec<(String, SecretString)>> {
+    let (kafka, spark) = (settings(config.kafka())?, settings(config.spark())?);
+    let plain = [
+        ("kafka.bootstrap.servers", spark.kafka.clone().unwrap_or_else(|| kafka.bootstrap.clone())),
+        ("subscribePattern", tidemart_kafka::topics::pattern(&kafka.prefix)),
+        ("startingOffsets", plan.starting_offsets()),
+        ("includeHeaders", "true".to_owned()),
+        // Whatever was lost: the next run looks what it means.
+        ("failOnDataLoss", "true".to_owned()),
+        ("maxOffsetsPerTrigger", spark.batch_rows.to_string()),
+        ("groupIdPrefix", format!("{}-spark", kafka.prefix)),
+        ("kafka.isolation.level", "read_committed".to_owned()),
+        ("kafka.metadata.max.age.ms", kafka.consumer.refresh_ms.to_string()),
+    ];
+    let plain = plain.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+    let secret = tidemart_kafka::java(kafka)?.into_iter();
+    Ok(plain.chain(secret.map(|(name, value)| (format!("kafka.{name}"), value))).collect())
+}
+
+fn options(config: &Config, run: &Run) -> anyhow::Result<Vec<(String, SecretString)>> {
+    let mut table = config.table().get("mysql").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    table.remove("password");
+    if let Some((host, port)) = config.spark()?.mysql_address() {
+        table.insert("host".to_owned(), host.into());
+        table.insert("port".to_owned(), i64::from(port).into());
+    }
+    let mysql = serde_json::to_string(&table).context("cannot write the settings of MySQL")?;
+    let rules = serde_json::to_string(&config.marts.rules()).context("cannot write the marts' rules")?;
+    let plain = [
+        (option::VERSION, VERSION.to_owned()),
+        (option::PREFIX, run.prefix.clone()),
+        (option::RUN, run.id.clone()),
+        (option::MYSQL, mysql),
+        (option::RULES, rules),
+    ];
+    let mut options: Vec<_> =
+        plain.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let password = config.mysql()?.password.expose_secret().to_owned();
+    options.push((option::PASSWORD.to_owned(), password.into()));
+    Ok(options)
+}

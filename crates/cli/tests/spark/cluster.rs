@@ -1,0 +1,41 @@
+//! A cluster of this test process with our wheel, and cycles that know it.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use tidemart_local::{
+    spark::{Cluster, Spark, unpack_wheel},
+    testing,
+};
+use tokio::sync::OnceCell;
+
+use crate::cycle::{Cycle, TIDEMART};
+
+/// The consumer on Spark, as a role.
+pub(super) const CONSUMER: &str = "consumer --engine spark";
+
+/// The cluster; its servers are started again when they are killed.
+pub(super) async fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    let start =
+        async || testing::private_spark(Spark { wheel: Some(wheel().await), ..Spark::default() }).await;
+    CLUSTER.get_or_init(start).await
+}
+
+/// The wheel beside the binary, unpacked.
+async fn wheel() -> PathBuf {
+    let folder = Path::new(TIDEMART).parent().unwrap().join("wheels");
+    let found = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).next();
+    let wheel = found.unwrap_or_else(|| panic!("no wheel in {}: run scripts/wheel.sh dev", folder.display()));
+    let unpacked = tempfile::Builder::new().prefix("tidemart-test-wheel-").tempdir().unwrap().keep();
+    unpack_wheel(&wheel, &unpacked).await.unwrap();
+    unpacked
+}
+
+/// The settings of a cycle know the cluster.
+pub(super) async fn with_cluster(cycle: Cycle, more: &str) -> Cycle {
+    let cluster = cluster().await;
+    let (connect, token) = (cluster.connect_url(), cluster.token().expose_secret());
+    cycle.write_settings(&format!("{more}\n[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n"));
+    cycle
+}

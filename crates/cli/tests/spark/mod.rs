@@ -1,0 +1,5 @@
+//! The consumer as a query on a Spark cluster: whatever is killed or put back, nothing is lost, doubled or misordered.
+
+mod cluster;
+mod faults;
+mod switch;

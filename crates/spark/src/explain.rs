@@ -1,0 +1,88 @@
+//! What it means when a streaming query does not start, or ends by itself.
+
+use tidemart_pipeline::{Error, Kind};
+
+/// What the sink's own errors begin with, in Python's traceback.
+const OURS: &str = "RuntimeError: tidemart: ";
+
+const WHEEL: &str = "the wheel pyspark_tidemart is not installed in the Python environment of";
+const INSTALL: &str = "install the wheel of the consumer's version there (`make wheel`, then pip install), and start the \
+                       Connect server anew";
+
+/// The error of a start.
+pub(crate) fn starting(error: Error) -> Error {
+    match missing(&error.to_string()) {
+        Some(what) => Error::fatal(what),
+        None if error.kind() == Kind::Fatal => error,
+        None => Error::transient("the query cannot be started").because(error),
+    }
+}
+
+/// Why a query ended, without stacks.
+pub(crate) fn ended(message: &str) -> String {
+    if let Some(what) = missing(message) {
+        return what;
+    }
+    if let Some((_, ours)) = message.rsplit_once(OURS) {
+        return ours.lines().next().unwrap_or_default().to_owned();
+    }
+    // Python's own errors stand in the last line of the traceback.
+    let traceback = message.rsplit_once("Traceback (most recent call last)").map(|(_, lines)| lines);
+    let raised = traceback.and_then(|lines| {
+        lines.lines().skip(1).find(|line| !line.starts_with(' ') && line.contains(": ")).map(str::to_owned)
+    });
+    raised.unwrap_or_else(|| crate::error::shorten(message))
+}
+
+/// What is not installed.
+fn missing(message: &str) -> Option<String> {
+    if message.contains("No module named 'pyspark_tidemart'") {
+        return Some(format!("{WHEEL} a worker: {INSTALL}"));
+    }
+    if message.contains("DATA_SOURCE_NOT_FOUND") && message.contains("tidemart") {
+        return Some(format!("{WHEEL} the Connect server: {INSTALL}"));
+    }
+    if message.contains("No module named 'pyarrow'") {
+        return Some(
+            "pyarrow is not installed in the Python environment of a worker: pip install pyarrow".to_owned(),
+        );
+    }
+    let connector =
+        ["Failed to find data source: kafka", "KafkaSourceProvider", "name `kafka`", "source: `kafka`"];
+    (connector.iter().any(|words| message.contains(words))).then(|| {
+        "Spark has no Kafka connector: start the Connect server with the jars of spark-sql-kafka-0-10 of its own version \
+         (spark/pom.xml) on its class path"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "[STREAM_FAILED] Query [id = 1] terminated with exception: Job aborted\n\
+        Traceback (most recent call last):\n  File \"/x/worker.py\", line 1, in main\n    process()\n";
+
+    #[test]
+    fn our_own_errors_are_told_alone() {
+        let text =
+            format!("{TRACE}RuntimeError: tidemart: cannot reach MySQL: refused\n\n\tat org.x(Y.scala)");
+        assert_eq!(ended(&text), "cannot reach MySQL: refused");
+    }
+
+    #[test]
+    fn what_python_says_is_told_without_its_stack() {
+        assert_eq!(ended(&format!("{TRACE}ValueError: no\n\n\tat org.x")), "ValueError: no");
+        assert_eq!(ended("[A] lost an executor\n\tat org.x"), "[A] lost an executor");
+    }
+
+    #[test]
+    fn what_is_not_installed_is_named() {
+        let worker = format!("{TRACE}ModuleNotFoundError: No module named 'pyspark_tidemart'\n");
+        assert!(ended(&worker).contains("environment of a worker: install the wheel"));
+        let driver = "[DATA_SOURCE_NOT_FOUND] Failed to find the data source: tidemart.";
+        assert!(ended(driver).contains("of the Connect server: install the wheel"));
+        let kafka = Error::fatal("[DATA_SOURCE_NOT_FOUND] Failed to find data source: kafka.");
+        assert!(starting(kafka).to_string().contains("no Kafka connector"));
+    }
+}

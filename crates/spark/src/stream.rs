@@ -1,0 +1,176 @@
+//! A streaming query: Kafka's messages into a sink.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use spark_connect::streaming::{StreamingQuery, Trigger};
+use tidemart_pipeline::Result;
+
+use crate::{Session, explain};
+
+/// What a query does. Options hold passwords, and are never printed.
+pub struct Stream {
+    /// Its name on Spark's pages.
+    pub name: String,
+    /// Options of Spark's Kafka source.
+    pub source: Vec<(String, SecretString)>,
+    /// Name of the sink's data source.
+    pub sink: &'static str,
+    /// Its options.
+    pub options: Vec<(String, SecretString)>,
+    /// The columns that the sink gets.
+    pub columns: Vec<&'static str>,
+    /// So many tasks share the partitions that have something new; each partition stays in one of them, in order.
+    pub tasks: u16,
+    /// Folder of its checkpoint, as the driver names it.
+    pub checkpoint: String,
+}
+
+/// A query that was started. It goes on when this is dropped; its session's end stops it.
+#[derive(Clone)]
+pub struct Query {
+    session: Session,
+    query: StreamingQuery,
+}
+
+impl std::fmt::Debug for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Query").field("run", &self.query.run_id()).finish_non_exhaustive()
+    }
+}
+
+/// How a query goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Look {
+    /// It runs; what its last batch was, and what it does now.
+    Runs(Option<Progress>, String),
+    /// It has ended, for this reason.
+    Ended(String),
+}
+
+/// What a batch was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Its number, from 0 with each start.
+    pub batch: i64,
+    /// How many messages it had.
+    pub rows: u64,
+    /// Messages a second while it was worked on.
+    pub rows_per_s: f64,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+impl Session {
+    /// Starts a query, which begins batch after batch as soon as there is something new.
+    ///
+    /// # Errors
+    /// As [`Session::rows`]; fatal where the source or the sink is not installed.
+    pub async fn stream(&self, stream: Stream) -> Result<Query> {
+        let started = self.long(move |spark| {
+            let mut source = spark.read_stream().format("kafka");
+            for (name, value) in &stream.source {
+                source = source.option(name, value.expose_secret());
+            }
+            let messages = source.load(None).select_expr(stream.columns).coalesce(i32::from(stream.tasks));
+            let mut sink = messages.write_stream().format(stream.sink).output_mode("append");
+            for (name, value) in &stream.options {
+                sink = sink.option(name, value.expose_secret());
+            }
+            sink.query_name(&stream.name)
+                .option("checkpointLocation", &stream.checkpoint)
+                .trigger(Trigger::ProcessingTime("0 seconds".to_owned()))
+                .start("")
+        });
+        let query = started.await.map_err(explain::starting)?;
+        Ok(Query { session: self.clone(), query })
+    }
+
+    /// A setting of the session.
+    ///
+    /// # Errors
+    /// As [`Session::quick`].
+    pub async fn setting(&self, name: &'static str) -> Result<Option<String>> {
+        self.quick(move |spark| spark.conf().get(name)).await
+    }
+}
+
+impl Query {
+    /// How it goes.
+    ///
+    /// # Errors
+    /// As [`Session::quick`].
+    pub async fn look(&self) -> Result<Look> {
+        let query = self.query.clone();
+        self.session
+            .quick(move |_| {
+                let status = query.status()?;
+                if status.is_active {
+                    let progress = query.last_progress()?.as_deref().and_then(Progress::read);
+                    return Ok(Look::Runs(progress, status.status_message));
+                }
+                let said = query.exception()?.map(|exception| explain::ended(&exception.message));
+                Ok(Look::Ended(said.unwrap_or_else(|| "somebody has stopped it".to_owned())))
+            })
+            .await
+    }
+
+    /// Stops it, and waits for that.
+    ///
+    /// # Errors
+    /// As [`Session::quick`].
+    pub async fn stop(&self) -> Result<()> {
+        let query = self.query.clone();
+        self.session.quick(move |_| query.stop()).await
+    }
+}
+
+/// Spark's `StreamingQueryProgress` as JSON; what else it has is passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    batch_id: i64,
+    #[serde(default)]
+    sources: Vec<ToldSource>,
+    #[serde(default)]
+    duration_ms: ToldDuration,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldSource {
+    #[serde(default)]
+    num_input_rows: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldDuration {
+    #[serde(default)]
+    trigger_execution: u64,
+}
+
+impl Progress {
+    fn read(json: &str) -> Option<Self> {
+        let told: Told = serde_json::from_str(json).ok()?;
+        let (rows, elapsed_ms) = (
+            told.sources.iter().map(|source| source.num_input_rows).sum(),
+            told.duration_ms.trigger_execution,
+        );
+        let rows_per_s = if elapsed_ms == 0 { 0.0 } else { rows as f64 * 1e3 / elapsed_ms as f64 };
+        Some(Self { batch: told.batch_id, rows, rows_per_s, elapsed_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_read() {
+        let json = r#"{"id":"x","batchId":7,"sources":[{"description":"k","numInputRows":300}],
+            "durationMs":{"addBatch":90,"triggerExecution":150},"sink":{"numOutputRows":-1}}"#;
+        let expected = Progress { batch: 7, rows: 300, rows_per_s: 2000.0, elapsed_ms: 150 };
+        assert_eq!(Progress::read(json), Some(expected));
+        assert_eq!(Progress::read("{}"), None);
+    }
+}
