@@ -47,13 +47,12 @@ pub(crate) async fn compute(
     for source in &mart.sources {
         views.push(View::of(snapshot, mart, source, part).await?);
     }
-    let cluster = Cluster::open(spark).await?;
     let target = stage::prepare_real(session, mart).await?;
     session.hold().await?;
-    let computing = run(&cluster, mart, jdbc, views, select, target.clone());
+    snapshot.stay().await?;
+    let computing = run(spark, mart, jdbc, views, select, target.clone());
     let computed = stirring(session, snapshot, computing).await;
     session.release().await?;
-    cluster.close().await;
     let adopted = match computed {
         Ok(()) => stage::adopt(session, mart, &target).await,
         Err(error) => Err(error),
@@ -117,7 +116,7 @@ impl View {
 
 /// Computes on the cluster and writes into the table of this name.
 async fn run(
-    cluster: &Cluster,
+    spark: &tidemart_spark::Config,
     mart: &'static Mart,
     jdbc: Jdbc,
     views: Vec<View>,
@@ -125,6 +124,7 @@ async fn run(
     target: String,
 ) -> Result<()> {
     let begun = std::time::Instant::now();
+    let cluster = Cluster::open(spark).await?;
     let done = cluster.long(move |spark| {
         spark.conf().set("spark.sql.shuffle.partitions", &PARTS.to_string())?;
         for view in &views {
@@ -134,7 +134,9 @@ async fn run(
         let writer = rows.write().format("jdbc").mode("append").options(jdbc.writing());
         writer.option("dbtable", &target).save(None)
     });
-    done.await.map_err(|error| located(&mart.name, error))?;
+    let done = done.await.map_err(|error| located(&mart.name, error));
+    cluster.close().await;
+    done?;
     debug!(mart = mart.name, elapsed_ms = begun.elapsed().as_millis(), "computed by the cluster");
     Ok(())
 }
