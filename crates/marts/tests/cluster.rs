@@ -1,5 +1,6 @@
 //! Marts computed by a Spark cluster: equal to the last digit, whatever changes meanwhile.
 
+use secrecy::ExposeSecret;
 use tidemart_local::testing;
 use tidemart_marts::{Engine, Scope, rebuild_by};
 use tokio_util::sync::CancellationToken;
@@ -47,8 +48,26 @@ async fn the_cluster_computes_what_the_database_and_the_marks_say() {
             assert_eq!(target.number(LEFT).await, 0);
             drop_everything(&target).await;
         }
+        no_page_shows(target.config.password.expose_secret()).await;
     })
     .await;
+}
+
+/// Spark's pages tell of each statement, with the options of its sources.
+async fn no_page_shows(secret: &str) {
+    let page = testing::spark().await.pages()[3].clone();
+    let all = testing::page(&format!("{page}/connect/")).await;
+    let sessions = all.split("session/?id=").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut pages = vec![testing::page(&format!("{page}/SQL/")).await];
+    for id in sessions {
+        pages.push(testing::page(&format!("{page}/connect/session/?id={id}")).await);
+    }
+    for number in 0..20 {
+        pages.push(testing::page(&format!("{page}/SQL/execution/?id={number}")).await);
+    }
+    assert!(pages.iter().any(|text| text.contains("JDBCRelation")) && all.contains("redacted"), "{all}");
+    pages.push(all);
+    assert!(!pages.iter().any(|text| text.contains(secret)), "a page shows the password");
 }
 
 /// A broken mart is mended month by month; a month without rows loses those that somebody put there.
@@ -125,7 +144,7 @@ async fn a_cluster_that_is_not_there_or_refuses_leaves_the_mart_as_it_was() {
             let error = rebuild_by(&engine, &target.config, "user_sales", Scope::Full).await.unwrap_err();
             let told = tidemart_pipeline::error::chain(&error);
             assert!(told.contains(expected) && told.len() < 1500, "{told}");
-            assert!(!told.contains(secrecy::ExposeSecret::expose_secret(&target.config.password)), "{told}");
+            assert!(!told.contains(target.config.password.expose_secret()), "{told}");
         }
         assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
         assert_eq!(target.number(LEFT).await, 0);

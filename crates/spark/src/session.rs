@@ -38,6 +38,13 @@ const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
 /// Longest wait for the end of a session that is given up.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What Spark's pages and logs show of a statement, which holds the options of its sources: `key: "password" value: "…"`.
+/// Set for each session, as a cluster of somebody else's may not have it.
+const REDACTED: (&str, &str) = (
+    "spark.sql.redaction.string.regex",
+    r#"(?i)(password|token|secret)["']?\s*(value)?\s*[=:]\s*("(\\.|[^"\\])*"|'[^']*'|[^\s"'&,)]+)"#,
+);
+
 /// A row, each value as text.
 pub type Row = Vec<Option<String>>;
 
@@ -78,6 +85,8 @@ impl Session {
         let session = Self { spark, address };
         let version = session.quick(SparkSession::version).await?;
         check(&version)?;
+        let (name, pattern) = REDACTED;
+        session.quick(move |spark| spark.conf().set(name, pattern)).await?;
         Ok(session)
     }
 

@@ -29,6 +29,8 @@ use crate::{
 const STIR: Duration = Duration::from_secs(20);
 /// A table with fewer keys between its least and its greatest is read by one connection.
 const WORTH_PARTING: i64 = 20_000;
+/// A table with more keys than these is not sent whole to every task: an executor's memory is small.
+const MOST_BROADCAST: i64 = 200_000;
 /// Connections that read a table at once, and tasks that join and add up: half of the slots of the private cluster, so
 /// that a stream goes on beside.
 const PARTS: i32 = 2;
@@ -47,6 +49,7 @@ pub(crate) async fn compute(
     for source in &mart.sources {
         views.push(View::of(snapshot, mart, source, part).await?);
     }
+    choose_broadcast(&mut views);
     let target = stage::prepare_real(session, mart).await?;
     session.hold().await?;
     snapshot.stay().await?;
@@ -70,6 +73,15 @@ async fn select(snapshot: &mut Session, mart: &Mart, part: &Part) -> Result<Opti
     Ok(bound(0).zip(bound(1)).map(|bounds| mart.select_bounded(part, bounds)))
 }
 
+/// Which of the sources is best sent whole to every task, instead of both sides of a join being sorted: all but the
+/// largest, while they are small. Spark does not know how large a table of a database is.
+fn choose_broadcast(views: &mut [View]) {
+    let largest = views.iter().map(|view| view.keys).max().unwrap_or_default();
+    for view in views {
+        view.broadcast = view.keys < largest && view.keys <= MOST_BROADCAST;
+    }
+}
+
 /// A source as the cluster reads it.
 struct View {
     name: String,
@@ -77,6 +89,9 @@ struct View {
     query: String,
     /// The key's column and its least and greatest value, where it is worth reading in parts.
     range: Option<(String, i64, i64)>,
+    /// So many keys it may have.
+    keys: i64,
+    broadcast: bool,
 }
 
 impl View {
@@ -96,8 +111,10 @@ impl View {
             }
             _ => None,
         };
-        let range = range.filter(|(_, least, greatest)| greatest.saturating_sub(*least) >= WORTH_PARTING);
-        Ok(Self { name: source.replica.clone(), query, range })
+        let span = |(_, least, greatest): &(String, i64, i64)| greatest.saturating_sub(*least);
+        let keys = range.as_ref().map_or(i64::MAX, span);
+        let range = range.filter(|range| span(range) >= WORTH_PARTING);
+        Ok(Self { name: source.replica.clone(), query, range, keys, broadcast: false })
     }
 
     fn make(&self, spark: &SparkSession, jdbc: &Jdbc) -> std::result::Result<(), SparkError> {
@@ -110,7 +127,9 @@ impl View {
                 .option("upperBound", &greatest.to_string())
                 .option("numPartitions", &PARTS.to_string());
         }
-        reader.load(None).create_or_replace_temp_view(&self.name)
+        let rows = reader.load(None);
+        let rows = if self.broadcast { rows.hint("broadcast", Vec::<String>::new()) } else { rows };
+        rows.create_or_replace_temp_view(&self.name)
     }
 }
 

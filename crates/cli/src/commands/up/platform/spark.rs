@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use secrecy::ExposeSecret;
 use tidemart_local::{Cluster, Keep, Server, Spark};
+use tokio::time::timeout;
 use toml::Table;
 
 use super::{Row, Surroundings};
 
 /// Four JVMs on few cores, while a shop is being filled beside, take their time.
 const READY_WITHIN: Duration = Duration::from_secs(300);
+
+/// A question that takes a shuffle.
+const FIRST: &str = "SELECT id % 7 AS k, COUNT(DISTINCT id % 100), SUM(CAST(id AS DECIMAL(12, 2))) FROM range(20000) GROUP BY k";
+/// Longest wait for its answer.
+const FIRST_WITHIN: Duration = Duration::from_secs(180);
 
 /// The cluster that runs.
 #[derive(Debug)]
@@ -23,7 +30,18 @@ pub(super) async fn launch(surroundings: &Surroundings<'_>) -> anyhow::Result<Ru
 
 impl Running {
     pub(super) async fn ready(&self) -> anyhow::Result<()> {
-        Ok(self.0.ready().await?)
+        self.0.ready().await?;
+        let config = tidemart_spark::Config {
+            connect: self.0.connect_url(),
+            token: Some(self.0.token().clone()),
+            ..tidemart_spark::Config::default()
+        };
+        // Shows that the executors are there, and makes the first question of a user a quick one: classes are loaded.
+        let session = tidemart_spark::Session::open(&config).await?;
+        let asked = timeout(FIRST_WITHIN, session.rows(FIRST)).await;
+        session.close().await;
+        asked.context("the Spark cluster gives nobody a core; look at the master's page")??;
+        Ok(())
     }
 
     pub(super) fn servers(&self) -> Vec<&Server> {
