@@ -26,6 +26,10 @@ DEFAULTS = {
 
 
 def tidemart(task_id: str, command: str, settings: str, **more) -> BashOperator:
-    """A task that is one command of tidemart: it ends as the command does, and its log is the command's."""
-    line = f"exec {shlex.quote(TIDEMART)} {command} --config {shlex.quote(settings)}"
+    """A task that is one command of tidemart: it ends as the command does, and its log is the command's.
+
+    The command ends with the task, also where that is killed; Airflow starts it in a way that `sitecustomize` cannot see.
+    """
+    program = f"setpriv --pdeathsig KILL -- {shlex.quote(TIDEMART)}"
+    line = f"exec {program} {command} --config {shlex.quote(settings)}"
     return BashOperator(task_id=task_id, bash_command=line, append_env=True, do_xcom_push=False, **more)

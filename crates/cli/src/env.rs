@@ -6,7 +6,8 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "TIDEMART_";
 
-/// Variables that are options of the command line or belong to the local servers; those of tests begin with `TEST_`.
+/// Variables that are options of the command line or belong to the local servers; those of tests begin with `TEST_`, those
+/// that Airflow's DAGs read with `DAGS_`.
 const NOT_SETTINGS: [&str; 8] =
     ["CONFIG", "LOG", "LOG_FORMAT", "DATA", "CACHE", "FAILPOINT", "FAILPOINT_NTH", "FAILPOINT_REPORT"];
 
@@ -54,7 +55,7 @@ pub fn arm_failpoint(variables: impl Iterator<Item = (String, String)>) {
 pub fn apply(settings: &mut Table, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<()> {
     for (name, text) in variables {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
-        if NOT_SETTINGS.contains(&path) || path.starts_with("TEST_") {
+        if NOT_SETTINGS.contains(&path) || ["TEST_", "DAGS_"].iter().any(|prefix| path.starts_with(prefix)) {
             continue;
         }
         set(settings, path, &text).with_context(|| format!("environment variable {name}"))?;

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod airflow;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod bad_input;

@@ -11,7 +11,11 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::cycle::{TIDEMART, role::wait_for, text};
+use crate::cycle::{
+        LIMIT, TIDEMART,
+        role::{wait_for, wait_within},
+        text,
+    };
 
 /// How long the end may take after Ctrl-C.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -51,10 +55,16 @@ impl Home {
 
     /// The same with variables of the environment.
     pub fn up_with(&self, name: &str, variables: &[(&str, &str)]) -> Up {
+        self.up_of(name, &[], variables)
+    }
+
+    /// The same with more arguments.
+    pub fn up_of(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Up {
         let log = self.0.join(format!("{name}.txt"));
         let file = std::fs::File::create(&log).unwrap();
         let mut command = self.command(&["up", "--size", "tiny", "--rate", "20"]);
         let child = command
+            .args(arguments)
             .envs(variables.iter().copied())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -113,7 +123,12 @@ impl Up {
 
     /// Waits for the table, and a status line after it without a problem.
     pub async fn is_live(&mut self) {
-        wait_for("the status line", || {
+        self.is_live_within(LIMIT).await;
+    }
+
+    /// The same with a limit that parts beside the core may need.
+    pub async fn is_live_within(&mut self, limit: Duration) {
+        wait_within(limit, "the status line", || {
             let text = self.text();
             let after = text.split_once("passwords and all settings").map_or("", |(_, after)| after);
             let line = after.lines().any(|line| line.contains("user_sales") && !line.contains("problem"));

@@ -37,7 +37,7 @@ pub use folder::{Finding, FolderReport, check_folder, use_folder};
 pub use month::{Month, MonthError};
 pub use rebuild::{Engine, Rebuilt, Scope, rebuild, rebuild_by};
 pub use refresh::{Refreshed, refresh};
-pub use rounds::run_tests;
+pub use rounds::{run_tests, test_month};
 pub use state::{MartStatus, status};
 pub use tests_of_data::TestResult;
 pub use watch::refresh_loop;

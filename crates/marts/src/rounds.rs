@@ -8,7 +8,7 @@ use std::{
 };
 
 use tidemart_mysql::Config;
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Error, Result};
 use tokio::time::sleep;
 
 use crate::{
@@ -31,6 +31,30 @@ const REST: u32 = 100;
 pub async fn run_tests(config: &Config, mart: &str) -> Result<Vec<TestResult>> {
     let mart = definition::find(mart)?;
     run(config, mart, |_| Duration::ZERO).await.map_err(of_mart(&mart.name))
+}
+
+/// Runs every data test on one month and records what fails.
+///
+/// # Errors
+/// An unknown mart, one that was not computed yet; transient where it is about to be computed anew, and where the
+/// connection was lost.
+pub async fn test_month(config: &Config, mart: &str, month: Month) -> Result<Vec<TestResult>> {
+    let mart = definition::find(mart)?;
+    let mut session = Session::open(config).await?;
+    let result = judge(&mut session, mart, month).await.map_err(of_mart(&mart.name));
+    session.close().await;
+    result
+}
+
+async fn judge(session: &mut Session, mart: &Mart, month: Month) -> Result<Vec<TestResult>> {
+    if let Some(reason) = obstacle(session, mart).await? {
+        return Err(Error::fatal(reason));
+    }
+    let Some(failed) = test(session, mart, month).await? else {
+        return Err(Error::transient("it is to be computed as a whole just now"));
+    };
+    tests_of_data::record(session, mart, &failed, Teller::Refresh).await?;
+    Ok(failed)
 }
 
 /// The same with rests in between.

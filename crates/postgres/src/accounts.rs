@@ -72,6 +72,19 @@ pub async fn provision(config: &Config, accounts: &[Account]) -> Result<()> {
     Ok(())
 }
 
+/// Makes an account that may read every table there is or will be, on a server that is all ours. `config` is a
+/// superuser's. May be repeated.
+///
+/// # Errors
+/// When the server cannot be reached, and rights that the administrator lacks.
+pub async fn provision_reader(config: &Config, name: &str, password: &SecretString) -> Result<()> {
+    let client = connect(config).await?;
+    let account = Account { name: name.to_owned(), password: Some(password.clone()), right: Right::Read };
+    make(&client, &account).await?;
+    let statement = format!("GRANT pg_read_all_data TO {}", quote_identifier(name));
+    client.batch_execute(&statement).await.map_err(at("cannot let it read all tables; a superuser can"))
+}
+
 async fn make(client: &Client, account: &Account) -> Result<()> {
     let name = quote_identifier(&account.name);
     let doing = format!(

@@ -32,6 +32,7 @@ Examples:
   tidemart marts check-folder my/loyal_sales       whether a folder of your own is a mart, with file and line
   tidemart marts refresh user_sales --engine spark --month 2026-03
                                                    computed by the Spark cluster of [spark]
+  tidemart marts test --month 2026-03              data tests alone
   tidemart marts check                             data tests, and each mart against one computed from nothing
 
 Needs [mysql] and `marts.enabled = true` in the settings of the consumer, which writes the marks that say what changed.";
@@ -65,6 +66,14 @@ enum Action {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Run the data tests alone; exit code 1 where one fails, with the rows that offend
+    Test {
+        /// The mart; all of them without it
+        mart: Option<String>,
+        /// Of one month only
+        #[arg(long, value_name = "YYYY-MM")]
+        month: Option<Month>,
     },
     /// Keep all marts fresh until Ctrl-C
     Watch,
@@ -113,6 +122,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
         Action::List { json } => list(mysql, json).await,
         Action::Check { mart, json } => check(mysql, mart, json).await,
         Action::CheckFolder { folder, json } => check_folder(mysql, &folder, json).await,
+        Action::Test { mart, month } => test(mysql, mart, month).await,
         Action::Watch => {
             let interval = Duration::from_millis(config.marts.interval_ms);
             tidemart_marts::refresh_loop(mysql, interval, shutdown.cancelled()).await?;
@@ -213,4 +223,26 @@ async fn check(mysql: &tidemart_mysql::Config, mart: Option<String>, json: bool)
         }
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn test(
+    mysql: &tidemart_mysql::Config,
+    mart: Option<String>,
+    month: Option<Month>,
+) -> anyhow::Result<ExitCode> {
+    let mut right = true;
+    for mart in chosen(mart) {
+        let (failed, when) = match month {
+            Some(month) => (tidemart_marts::test_month(mysql, &mart, month).await?, month.to_string()),
+            None => (tidemart_marts::run_tests(mysql, &mart).await?, "all months".to_owned()),
+        };
+        right &= failed.is_empty();
+        let verdict = if failed.is_empty() { "all data tests hold" } else { "DATA TESTS FAIL" };
+        output::print(format_args!("mart {mart}, {when}: {verdict}"))?;
+        for test in failed {
+            let (name, rows, examples) = (test.name, test.offending, test.examples.join(", "));
+            output::print(format_args!("  test {name} fails for {rows}: {examples}"))?;
+        }
+    }
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -177,6 +177,40 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Why MySQL may be more than so many seconds behind Postgres; none where it is not. What the marts or single rows
+    /// (dead letters) suffer from is no matter of freshness.
+    pub fn late(&self, limit_s: f64) -> Option<String> {
+        let (capture, consumer) = match (&self.capture, &self.consumer) {
+            (Part::Known(capture), Part::Known(consumer)) => (capture, consumer),
+            (Part::Unknown(problem), _) => return Some(format!("capture: {problem}")),
+            (_, Part::Unknown(problem)) => return Some(format!("consumer: {problem}")),
+        };
+        if let Some(problem) = self.source.problem() {
+            return Some(format!("Postgres: {problem}"));
+        }
+        if capture.active.is_none() {
+            return Some("capture: never started; run `tidemart capture`".to_owned());
+        }
+        for table in &capture.tables {
+            if let Some(reason) = &table.stopped {
+                return Some(format!("table {} is stopped: {reason}", table.name));
+            }
+        }
+        let left = capture.tables.iter().filter(|table| !table.snapshot_done).count();
+        if left > 0 || capture.tables.is_empty() {
+            return Some(format!("the first snapshot is not complete, {left} tables are left"));
+        }
+        if consumer.lag_events.is_none() {
+            return Some("how much waits in Kafka is not known".to_owned());
+        }
+        let (first, second) = (capture.lag_s, consumer.lag_s);
+        (first + second > limit_s).then(|| {
+            format!("capture is {first:.0} s behind, consumer {second:.0} s; at most {limit_s} s are allowed")
+        })
+    }
+}
+
 impl Capture {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

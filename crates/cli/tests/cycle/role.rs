@@ -117,11 +117,16 @@ impl Drop for Role {
 }
 
 /// Waits for a condition, with a limit.
-pub async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn wait_for(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(LIMIT, what, holds).await;
+}
+
+/// The same with another limit.
+pub async fn wait_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}"));
+    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("waited {limit:?} for {what}"));
 }

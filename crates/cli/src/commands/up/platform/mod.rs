@@ -4,6 +4,7 @@
 //! Each part is a module with the same functions: `launch`, and of what it returns `ready`, `servers`, `rows`,
 //! `settings` and `stop`.
 
+mod airflow;
 mod spark;
 
 use std::path::Path;
@@ -20,6 +21,8 @@ use super::servers::Servers;
 pub(super) enum Part {
     /// A Spark master, two workers and a Spark Connect server
     Spark,
+    /// Airflow with the DAGs of the marts and of verify
+    Airflow,
 }
 
 /// A line of the address table: part, address, login, state.
@@ -30,10 +33,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a DataFolder,
     pub(super) cache: &'a Cache,
     /// The core's servers, which answer.
-    #[expect(dead_code, reason = "of the parts that follow")]
     pub(super) servers: &'a Servers,
     /// The settings file with the core's sections.
-    #[expect(dead_code, reason = "of the parts that follow")]
     pub(super) settings: &'a Path,
 }
 
@@ -41,6 +42,7 @@ pub(super) struct Surroundings<'a> {
 #[derive(Debug)]
 pub(super) struct Platform {
     spark: Option<spark::Running>,
+    airflow: Option<airflow::Running>,
 }
 
 impl Platform {
@@ -53,10 +55,15 @@ impl Platform {
             true => Some(spark::launch(surroundings).await?),
             false => None,
         };
+        let cluster = spark.as_ref().map(spark::Running::settings);
+        let airflow = match parts.contains(&Part::Airflow) {
+            true => Some(airflow::launch(surroundings, cluster.as_ref()).await?),
+            false => None,
+        };
         if !parts.is_empty() {
             info!(?parts, "starting the platform (the first time it is fetched)");
         }
-        Ok(Self { spark })
+        Ok(Self { spark, airflow })
     }
 
     /// Waits until all parts work.
@@ -67,17 +74,22 @@ impl Platform {
         if let Some(spark) = &self.spark {
             spark.ready().await?;
         }
+        if let Some(airflow) = &self.airflow {
+            airflow.ready().await?;
+        }
         Ok(())
     }
 
     /// Every server of theirs.
     pub(super) fn servers(&self) -> Vec<&Server> {
-        self.spark.iter().flat_map(spark::Running::servers).collect()
+        let spark = self.spark.iter().flat_map(spark::Running::servers);
+        spark.chain(self.airflow.iter().flat_map(airflow::Running::servers)).collect()
     }
 
     /// Their lines of the address table.
     pub(super) fn rows(&self) -> Vec<Row> {
-        self.spark.iter().flat_map(spark::Running::rows).collect()
+        let spark = self.spark.iter().flat_map(spark::Running::rows);
+        spark.chain(self.airflow.iter().flat_map(airflow::Running::rows)).collect()
     }
 
     /// Their sections of the settings file.
@@ -91,6 +103,10 @@ impl Platform {
 
     /// Stops all of them, at once where none needs another one.
     pub(super) async fn stop(self) {
+        // Its tasks use the others.
+        if let Some(airflow) = self.airflow {
+            airflow.stop().await;
+        }
         if let Some(spark) = self.spark {
             spark.stop().await;
         }
