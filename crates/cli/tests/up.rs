@@ -12,10 +12,10 @@ use nix::{
 };
 
 use crate::cycle::{
-        LIMIT, TIDEMART,
-        role::{wait_for, wait_within},
-        text,
-    };
+    LIMIT, TIDEMART,
+    role::{wait_for, wait_within},
+    text,
+};
 
 /// How long the end may take after Ctrl-C.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);

@@ -21,6 +21,8 @@ pub struct Stream {
     pub columns: Vec<&'static str>,
     /// So many tasks share the partitions that have something new; each partition stays in one of them, in order.
     pub tasks: u16,
+    /// Settings of the session that it runs with.
+    pub settings: Vec<(&'static str, String)>,
     /// Folder of its checkpoint, as the driver names it.
     pub checkpoint: String,
 }
@@ -67,6 +69,9 @@ impl Session {
     /// As [`Session::rows`]; fatal where the source or the sink is not installed.
     pub async fn stream(&self, stream: Stream) -> Result<Query> {
         let started = self.long(move |spark| {
+            for (name, value) in &stream.settings {
+                spark.conf().set(name, value)?;
+            }
             let mut source = spark.read_stream().format("kafka");
             for (name, value) in &stream.source {
                 source = source.option(name, value.expose_secret());

@@ -20,6 +20,7 @@ mod report;
 mod role;
 mod scenario;
 mod servers;
+mod spark;
 mod wait;
 mod whole;
 
@@ -79,6 +80,9 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         }
         if args.measures(Part::Generator) {
             generator::run(args, &mut figures, &mut notes).await.context("the generator")?;
+        }
+        if args.parts().iter().any(Part::is_spark) {
+            spark::run(args, &mut figures).await.context("the consumer on Spark")?;
         }
         if args.parts().iter().any(Part::is_whole) {
             whole::run(args, &mut figures).await.context("the whole cycle")?;

@@ -26,6 +26,10 @@ pub enum Measure {
     RecoveryConsumer,
     RecoveryMarts,
     RecoveryShop,
+    SparkDrain,
+    SparkP50,
+    SparkP99,
+    SparkCores,
 }
 
 /// How a figure is printed.
@@ -49,7 +53,7 @@ pub struct Row {
 }
 
 impl Measure {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Snapshot,
         Self::Drain,
         Self::BacklogCapture,
@@ -71,6 +75,10 @@ impl Measure {
         Self::RecoveryConsumer,
         Self::RecoveryMarts,
         Self::RecoveryShop,
+        Self::SparkDrain,
+        Self::SparkP50,
+        Self::SparkP99,
+        Self::SparkCores,
     ];
 
     pub fn row(self) -> Row {
@@ -99,6 +107,12 @@ impl Measure {
             Self::RecoveryConsumer => ("SIGKILL of consumer to flowing again", Seconds, 5.0, 2.0),
             Self::RecoveryMarts => ("SIGKILL of marts to flowing again", Seconds, 5.0, 2.0),
             Self::RecoveryShop => ("SIGKILL of the shop to flowing again", Seconds, 5.0, 2.0),
+            Self::SparkDrain => {
+                ("on Spark: drain of waiting updates, Kafka → MariaDB, /s", PerSecond, 40e3, 70e3)
+            }
+            Self::SparkP50 => ("on Spark: commit → visible at 500 changes/s, p50", Milliseconds, 200.0, 90.0),
+            Self::SparkP99 => ("the same, p99", Milliseconds, 450.0, 200.0),
+            Self::SparkCores => ("CPU of Spark's processes at that rate", Cores, 0.8, 0.5),
         };
         Row { title, unit, must, aim }
     }

@@ -22,6 +22,8 @@ pub struct Ours<'s> {
     watch: Watch,
     mysql: tidemart_mysql::Config,
     checkpoints: Option<tidemart_mysql::Conn>,
+    /// The consumer's arguments besides its name.
+    engine: &'static [&'static str],
 }
 
 /// The sections that are needed here.
@@ -48,7 +50,34 @@ impl<'s> Ours<'s> {
             watch: Watch::new(settings.kafka),
             mysql: settings.mysql,
             checkpoints: None,
+            engine: &[],
         })
+    }
+
+    /// With the consumer as a query on Spark.
+    pub fn on_spark(servers: &'s Servers) -> anyhow::Result<Self> {
+        Ok(Self { engine: &["--engine", "spark"], ..Self::new(servers)? })
+    }
+
+    /// Records that are applied; 0 while nobody knows.
+    pub async fn applied(&mut self) -> anyhow::Result<u64> {
+        let conn = match &mut self.checkpoints {
+            Some(conn) => conn,
+            None => {
+                let Ok(conn) = tidemart_mysql::connect(&self.mysql).await else { return Ok(0) };
+                self.checkpoints.insert(conn)
+            }
+        };
+        let Ok(rows) = tidemart_mysql::checkpoints(conn).await else {
+            // The consumer has not made its tables yet, or the session was idle for too long.
+            self.checkpoints = None;
+            return Ok(0);
+        };
+        if let Some((reason, _)) = rows.iter().find_map(|row| row.held.as_ref()) {
+            bail!("a partition is held: {reason}");
+        }
+        let applied: u64 = rows.iter().map(|row| row.checkpoint.sequence).sum();
+        Ok(applied)
     }
 
     /// Compares both databases.
@@ -84,7 +113,11 @@ pub async fn verify(settings: &std::path::Path) -> anyhow::Result<()> {
 impl Engine for Ours<'_> {
     async fn start(&mut self, hop: Hop) -> anyhow::Result<()> {
         let name = name(hop);
-        let process = Process::tidemart(name, &[name], &self.servers.settings(), self.servers.log(name))?;
+        let mut arguments = vec![name];
+        if hop == Hop::Consumer {
+            arguments.extend(self.engine);
+        }
+        let process = Process::tidemart(name, &arguments, &self.servers.settings(), self.servers.log(name))?;
         self.running.insert(name, process);
         Ok(())
     }
@@ -117,23 +150,7 @@ impl Engine for Ours<'_> {
 
     async fn is_applied(&mut self) -> anyhow::Result<bool> {
         let published = self.published().await?;
-        let conn = match &mut self.checkpoints {
-            Some(conn) => conn,
-            None => {
-                let Ok(conn) = tidemart_mysql::connect(&self.mysql).await else { return Ok(false) };
-                self.checkpoints.insert(conn)
-            }
-        };
-        let Ok(rows) = tidemart_mysql::checkpoints(conn).await else {
-            // The consumer has not made its tables yet, or the session was idle for too long.
-            self.checkpoints = None;
-            return Ok(false);
-        };
-        if let Some((reason, _)) = rows.iter().find_map(|row| row.held.as_ref()) {
-            bail!("a partition is held: {reason}");
-        }
-        let applied: u64 = rows.iter().map(|row| row.checkpoint.sequence).sum();
-        Ok(applied >= published)
+        Ok(self.applied().await? >= published)
     }
 
     fn used(&self, hop: Hop) -> anyhow::Result<Used> {

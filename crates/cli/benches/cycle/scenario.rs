@@ -29,7 +29,7 @@ pub async fn run<E: Engine>(
     engine: &mut E,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let changes = args.scaled(300_000, 1_000).next_multiple_of(SESSIONS);
+    let changes = changes(args);
     let mut scenario = Scenario { who, servers, engine, figures, changes };
     scenario.snapshot().await?;
     scenario.drain().await?;
@@ -44,6 +44,11 @@ pub async fn run<E: Engine>(
         scenario.latency(args).await?;
     }
     Ok(())
+}
+
+/// Changes of the backlog and of the live part.
+pub fn changes(args: &Args) -> u64 {
+    args.scaled(300_000, 1_000).next_multiple_of(SESSIONS)
 }
 
 struct Scenario<'s, E> {
@@ -104,7 +109,7 @@ impl<E: Engine> Scenario<'_, E> {
         let published = self.engine.published().await?;
         self.engine.stop(Hop::Consumer).await?;
         self.engine.stop(Hop::Capture).await?;
-        self.update(1).await?;
+        update(self.servers, self.changes, 1).await?;
         self.engine.start(Hop::Capture).await?;
         let end = published + self.changes + 1;
         let mut first = None;
@@ -130,27 +135,10 @@ impl<E: Engine> Scenario<'_, E> {
     /// From the first commit until the last change is in MariaDB.
     async fn live(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        self.update(2).await?;
+        update(self.servers, self.changes, 2).await?;
         let ended = self.visible(2).await?;
         self.add(Measure::Live, self.changes as f64 / (ended - begun).as_secs_f64());
         Ok(())
-    }
-
-    /// A round of updates by all sessions; then the last order says that it was the last.
-    async fn update(&self, round: u64) -> anyhow::Result<()> {
-        let session = async |number: u64| {
-            let call = format!(
-                "CALL update_orders({}, {PER_TRANSACTION}, {round}, {number}, {SESSIONS})",
-                self.changes
-            );
-            anyhow::Ok(self.servers.postgres().await?.batch_execute(&call).await?)
-        };
-        let begun = Instant::now();
-        tokio::try_join!(session(0), session(1))?;
-        eprintln!("    the source took {:.1} s", begun.elapsed().as_secs_f64());
-        let last =
-            format!("UPDATE orders SET status = 'round {round}' WHERE order_id = {}", self.servers.orders);
-        Ok(self.servers.postgres().await?.batch_execute(&last).await?)
     }
 
     /// Waits until the last change of a round, and all before, are in MariaDB.
@@ -183,4 +171,17 @@ impl<E: Engine> Scenario<'_, E> {
         self.add(Measure::Cores, cores);
         self.applied().await.map(drop)
     }
+}
+
+/// A round of updates by all sessions; then the last order says that it was the last.
+pub async fn update(servers: &Servers, changes: u64, round: u64) -> anyhow::Result<()> {
+    let session = async |number: u64| {
+        let call = format!("CALL update_orders({changes}, {PER_TRANSACTION}, {round}, {number}, {SESSIONS})");
+        anyhow::Ok(servers.postgres().await?.batch_execute(&call).await?)
+    };
+    let begun = Instant::now();
+    tokio::try_join!(session(0), session(1))?;
+    eprintln!("    the source took {:.1} s", begun.elapsed().as_secs_f64());
+    let last = format!("UPDATE orders SET status = 'round {round}' WHERE order_id = {}", servers.orders);
+    Ok(servers.postgres().await?.batch_execute(&last).await?)
 }

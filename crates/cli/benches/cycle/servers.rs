@@ -4,6 +4,7 @@ use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -11,16 +12,18 @@ use mysql_async::prelude::Queryable;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tidemart_local::{
-    Account, Cache, DEFAULT_ACCOUNT, DataFolder, Kafka, Keep, Login, MariaDb, Postgres, Server,
-    create_database,
+    Account, Cache, Cluster, DEFAULT_ACCOUNT, DataFolder, Kafka, Keep, Login, MariaDb, Postgres, Server,
+    Spark, create_database, spark::unpack_wheel,
 };
 use tokio_postgres::NoTls;
 
-use super::args::Args;
+use super::{args::Args, role::TIDEMART};
 
 /// The database in both, the prefix of the topics.
 pub const NAME: &str = "shop";
 pub const TABLES: [&str; 5] = ["users", "product_categories", "products", "orders", "order_details"];
+/// Four JVMs on few cores take their time.
+const SPARK_WITHIN: Duration = Duration::from_secs(120);
 /// What the settings have besides addresses: what `up` writes for servers on its own machine.
 const AS_UP: &str = "refresh_ms = 1000, session_timeout_ms = 6000, instance = \"bench\"";
 
@@ -109,6 +112,24 @@ impl Servers {
             );
         }
         Ok(std::fs::write(self.settings(), text)?)
+    }
+
+    /// Starts a Spark cluster beside them, with the wheel that was built with the binary, and names it in the settings.
+    pub async fn spark(&self) -> anyhow::Result<Cluster> {
+        let wheels = Path::new(TIDEMART).with_file_name("wheels");
+        let found = std::fs::read_dir(&wheels).into_iter().flatten().flatten().next();
+        let wheel = found.with_context(|| format!("no wheel in {}: make wheel", wheels.display()))?.path();
+        let unpacked = self.folder.path().join("wheel");
+        unpack_wheel(&wheel, &unpacked).await?;
+        let spark = Spark { wheel: Some(unpacked), ..Spark::default() };
+        let keep = Keep { ready_within: SPARK_WITHIN, restart: false, ..Keep::default() };
+        let cluster = spark.launch(&self.folder, &Cache::of_this_machine(), keep).await?;
+        cluster.ready().await?;
+        let (connect, token) = (cluster.connect_url(), cluster.token().expose_secret());
+        let section = format!("[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n");
+        let text = std::fs::read_to_string(self.settings())?;
+        std::fs::write(self.settings(), text + &section)?;
+        Ok(cluster)
     }
 
     pub fn settings(&self) -> PathBuf {

@@ -22,7 +22,8 @@ impl Api {
     /// Logs in; none where the password is refused.
     pub fn log_in(port: u16, password: &str) -> Result<Self, u16> {
         let mut api = Self { port, token: String::new() };
-        let (status, answer) = api.ask("POST", "/auth/token", &json!({"username": "admin", "password": password}));
+        let (status, answer) =
+            api.ask("POST", "/auth/token", &json!({"username": "admin", "password": password}));
         let token = answer["access_token"].as_str().ok_or(status)?;
         api.token = format!("Authorization: Bearer {token}\r\n");
         Ok(api)
@@ -62,7 +63,8 @@ impl Api {
 
     /// Starts a run by hand and returns its id.
     pub fn trigger(&self, dag: &str, conf: Value) -> String {
-        let run = self.post(&format!("/api/v2/dags/{dag}/dagRuns"), &json!({"logical_date": null, "conf": conf}));
+        let run =
+            self.post(&format!("/api/v2/dags/{dag}/dagRuns"), &json!({"logical_date": null, "conf": conf}));
         run["dag_run_id"].as_str().unwrap().to_owned()
     }
 
@@ -100,7 +102,8 @@ impl Api {
     /// A try's log, as the page shows it.
     pub fn log(&self, dag: &str, run: &str, task: &str, attempt: u32) -> String {
         let run = quoted(run);
-        let path = format!("/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?full_content=true");
+        let path =
+            format!("/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?full_content=true");
         let lines = self.get(&path)["content"].as_array().unwrap().clone();
         lines.iter().map(|line| format!("{}\n", line["event"].as_str().unwrap_or_default())).collect()
     }

@@ -133,10 +133,15 @@ async fn succeeds(api: &Api, run: &str) {
 /// A month that somebody has spoilt is right after a run, its neighbour is left alone.
 async fn a_month_by_hand_is_mended(servers: &Servers, api: &Api) {
     let months = "SELECT DISTINCT month FROM user_sales ORDER BY month LIMIT 1";
-    let month = servers.replica(&format!("SELECT DATE_FORMAT(m.month, '%Y-%m') FROM ({months}) m")).await.unwrap();
+    let month =
+        servers.replica(&format!("SELECT DATE_FORMAT(m.month, '%Y-%m') FROM ({months}) m")).await.unwrap();
     let orders = format!("SELECT CAST(SUM(order_cnt) AS CHAR) FROM user_sales WHERE month = '{month}-01'");
     let right = servers.replica(&orders).await;
-    servers.change_replica(&format!("UPDATE user_sales SET order_cnt = order_cnt + 1000 WHERE month = '{month}-01'")).await;
+    servers
+        .change_replica(&format!(
+            "UPDATE user_sales SET order_cnt = order_cnt + 1000 WHERE month = '{month}-01'"
+        ))
+        .await;
     assert_ne!(servers.replica(&orders).await, right);
     let run = api.trigger(MARTS, json!({"month": month}));
     succeeds(api, &run).await;
@@ -175,7 +180,8 @@ async fn a_failing_data_test_blocks_publishing(servers: &Servers, api: &Api) {
     assert!(log.contains("test accepted_values fails for 1") && log.contains("Wooden"), "{log}");
     assert_eq!(api.get("/api/v2/assets/events")["total_entries"], events, "something was published");
 
-    let mend = "UPDATE users u SET loyalty_status = s.loyalty_status FROM spoilt s WHERE s.user_id = u.user_id;
+    let mend =
+        "UPDATE users u SET loyalty_status = s.loyalty_status FROM spoilt s WHERE s.user_id = u.user_id;
         DROP TABLE spoilt";
     source.batch_execute(mend).await.unwrap();
     until_replica(servers, wooden, "0").await;
@@ -220,7 +226,9 @@ async fn a_killed_scheduler_goes_on(servers: &Servers, api: &Api) {
     let tasks = || {
         let line = |id: &i32| fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
         let ids = servers.processes("airflow-scheduler");
-        ids.into_iter().filter(|id| String::from_utf8_lossy(&line(id)).contains("--max-lag")).collect::<Vec<_>>()
+        ids.into_iter()
+            .filter(|id| String::from_utf8_lossy(&line(id)).contains("--max-lag"))
+            .collect::<Vec<_>>()
     };
     wait_for("the first task", || !tasks().is_empty()).await;
     let before = servers.processes("airflow-scheduler");

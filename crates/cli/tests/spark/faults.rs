@@ -11,7 +11,7 @@ use nix::{
 use super::cluster::{CONSUMER, cluster, with_cluster};
 use crate::{
     cycle::{Cycle, Target, wait_for},
-    faults::Trial,
+    faults::{SPARK_HEALS_WITHIN, Trial},
     restore,
 };
 
@@ -35,13 +35,13 @@ fn kill_all(ids: &[i32]) {
 async fn whatever_dies_the_query_goes_on() {
     let cycle = with_cluster(Cycle::new(Target::MariaDb).await, "").await;
     let cluster = cluster().await;
-    let mut trial = Trial::new(cycle, 52).await;
+    let mut trial = Trial::new(cycle, 52).await.within(SPARK_HEALS_WITHIN);
     let capture = trial.cycle.start("capture", None);
     let mut consumer = trial.cycle.start(CONSUMER, None);
     trial.heal("start").await;
 
     let folder = cluster.connect().log_file().parent().unwrap().parent().unwrap().to_owned();
-    let found = processes(&format!("CoarseGrainedExecutorBackend.*{}", folder.display()));
+    let found = processes(&format!("{}.*CoarseGrainedExecutorBackend", folder.display()));
     kill_all(&found[..1]);
     trial.heal("an executor was killed").await;
 
@@ -93,7 +93,7 @@ fn remove_checkpoints(folder: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_supervisor_that_was_replaced_ends() {
     let cycle = with_cluster(Cycle::new(Target::MariaDb).await, "").await;
-    let mut trial = Trial::new(cycle, 53).await;
+    let mut trial = Trial::new(cycle, 53).await.within(SPARK_HEALS_WITHIN);
     let capture = trial.cycle.start("capture", None);
     let mut replaced = trial.cycle.start(CONSUMER, None);
     trial.heal("start").await;

@@ -3,13 +3,13 @@
 use super::cluster::{CONSUMER, with_cluster};
 use crate::{
     cycle::{Cycle, Target},
-    faults::Trial,
+    faults::{SPARK_HEALS_WITHIN, Trial},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn native_spark_native_under_load() {
     let cycle = with_cluster(Cycle::new(Target::MySql).await, "").await;
-    let mut trial = Trial::new(cycle, 51).await;
+    let mut trial = Trial::new(cycle, 51).await.within(SPARK_HEALS_WITHIN);
     let capture = trial.cycle.start("capture", None);
     for (number, engine) in ["consumer", CONSUMER, "consumer", CONSUMER].into_iter().enumerate() {
         let consumer = trial.cycle.start(engine, None);

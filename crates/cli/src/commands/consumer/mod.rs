@@ -24,7 +24,7 @@ pub struct Args {
 
 /// Who applies records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Engine {
+pub enum Engine {
     /// This process
     Native,
     /// A Spark Structured Streaming query, which this process starts and keeps running; needs [spark]

@@ -24,6 +24,7 @@ use self::{
     show::Show,
 };
 use crate::{
+    commands::consumer::Engine,
     config::{Config, DEFAULT_FILE},
     status::Sampler,
     telemetry::Telemetry,
@@ -70,6 +71,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "with")]
     all: bool,
 
+    /// Who applies the changes to MariaDB; spark brings its part with it
+    #[arg(long, value_enum, default_value_t = Engine::Native)]
+    engine: Engine,
+
     /// Folder of `postgres` and `initdb`, instead of the fetched ones
     #[arg(long, value_name = "FOLDER")]
     postgres_bin: Option<PathBuf>,
@@ -88,6 +93,7 @@ Examples:
   tidemart up                               two years of a medium shop, about 1.2 million rows
   tidemart up --size small --rate 200       a smaller history, a busier shop
   tidemart up --with spark                  a Spark cluster beside it; --all for every part
+  tidemart up --engine spark                the consumer is a streaming query on that cluster
   tidemart up --detach && tidemart status   in the background; tidemart logs capture, tidemart down
   tidemart up --data /tmp/other --seed 7    another shop beside the first
 
@@ -96,8 +102,13 @@ and length of history; another one needs another --data.";
 
 impl Args {
     /// The parts that were chosen.
-    fn parts(&self) -> &[Part] {
-        if self.all { Part::value_variants() } else { &self.with }
+    fn parts(&self) -> Vec<Part> {
+        let named = if self.all { Part::value_variants() } else { &self.with };
+        let mut parts = named.to_vec();
+        if self.engine == Engine::Spark && !parts.contains(&Part::Spark) {
+            parts.push(Part::Spark);
+        }
+        parts
     }
 }
 
@@ -179,7 +190,7 @@ async fn serve(
     settings::write(&file, servers, None, &tidemart_shop::Config::default())?;
     let cache = Cache::of_this_machine();
     let surroundings = Surroundings { folder, cache: &cache, servers, settings: &file };
-    let platform = Platform::launch(args.parts(), &surroundings).await?;
+    let platform = Platform::launch(&args.parts(), &surroundings).await?;
     let result = Box::pin(go_on(args, telemetry, folder, servers, &platform, shutdown)).await;
     platform.stop().await;
     result
@@ -203,7 +214,7 @@ async fn go_on(
     tidemart_mysql::migrate(config.mysql()?).await?;
     let Some(filled) = shutdown.run_until_cancelled(fill::run(&config)).await else { return Ok(()) };
     filled?;
-    let mut roles = Roles::new(folder, &file, telemetry)?;
+    let mut roles = Roles::new(folder, &file, telemetry, args.engine)?;
     let result = tokio::select! { biased;
         () = shutdown.cancelled() => Ok(()),
         failure = servers::failure(servers.all().into_iter().chain(platform.servers())) => Err(failure),

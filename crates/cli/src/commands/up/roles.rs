@@ -11,7 +11,10 @@ use anyhow::Context;
 use tidemart_local::{DataFolder, KeptRole, Role};
 use tokio::task::JoinSet;
 
-use crate::telemetry::{Format, Telemetry};
+use crate::{
+    commands::consumer::Engine,
+    telemetry::{Format, Telemetry},
+};
 
 /// The roles that run, in the order in which they were started.
 pub(super) struct Roles {
@@ -19,16 +22,24 @@ pub(super) struct Roles {
     settings: PathBuf,
     folder: DataFolder,
     environment: Vec<(String, String)>,
+    engine: Engine,
     running: Vec<KeptRole>,
 }
 
 /// Names of the roles and their arguments.
 const REPLICATION: [(&str, &[&str]); 3] =
-    [("capture", &["capture"]), ("consumer", &["consumer"]), ("marts", &["marts", "watch"])];
+    [("capture", &["capture"]), (CONSUMER, &[CONSUMER]), ("marts", &["marts", "watch"])];
+const CONSUMER: &str = "consumer";
+const ON_SPARK: [&str; 3] = [CONSUMER, "--engine", "spark"];
 const SHOP: (&str, &[&str]) = ("shop", &["producer", "--shop-only"]);
 
 impl Roles {
-    pub(super) fn new(folder: &DataFolder, settings: &Path, telemetry: &Telemetry) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        folder: &DataFolder,
+        settings: &Path,
+        telemetry: &Telemetry,
+        engine: Engine,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let format = match telemetry.log_format {
             Format::Text => "text",
@@ -37,12 +48,13 @@ impl Roles {
         let environment = [("TIDEMART_LOG", telemetry.log.as_str()), ("TIDEMART_LOG_FORMAT", format)];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let (settings, folder) = (own_name(folder, settings)?, folder.clone());
-        Ok(Self { program, settings, folder, environment, running: Vec::new() })
+        Ok(Self { program, settings, folder, environment, engine, running: Vec::new() })
     }
 
     pub(super) async fn launch_replication(&mut self) -> anyhow::Result<()> {
         for (name, arguments) in REPLICATION {
-            self.launch(name, arguments).await?;
+            let on_spark = name == CONSUMER && self.engine == Engine::Spark;
+            self.launch(name, if on_spark { &ON_SPARK } else { arguments }).await?;
         }
         Ok(())
     }

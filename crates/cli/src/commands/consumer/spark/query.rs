@@ -18,6 +18,14 @@ const WAREHOUSE: &str = "spark.sql.warehouse.dir";
 /// Below that.
 const FOLDER: &str = "tidemart-checkpoints";
 
+/// What goes to Python at once is bounded: a row may have many megabytes. Nothing is read from the folder of a checkpoint
+/// again, so little of it is kept.
+const SETTINGS: [(&str, &str); 3] = [
+    ("spark.sql.execution.arrow.maxRecordsPerBatch", "5000"),
+    ("spark.sql.execution.arrow.maxBytesPerBatch", "4m"),
+    ("spark.sql.streaming.minBatchesToRetain", "2"),
+];
+
 /// The query of a run.
 pub(super) async fn stream(
     config: &Config,
@@ -40,6 +48,7 @@ pub(super) async fn stream(
         options: options(config, run).map_err(|error| Error::fatal(format!("{error:#}")))?,
         columns: COLUMNS.to_vec(),
         tasks: lanes,
+        settings: SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         checkpoint: format!("{root}/{}", run.id),
     })
 }

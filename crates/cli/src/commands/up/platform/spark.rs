@@ -1,12 +1,13 @@
 //! The Spark cluster.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use tidemart_local::{Cluster, Keep, Server, Spark};
+use tidemart_local::{Cluster, DataFolder, Keep, Server, Spark, spark::unpack_wheel};
 use tokio::time::timeout;
 use toml::Table;
+use tracing::warn;
 
 use super::{Row, Surroundings};
 
@@ -24,8 +25,25 @@ pub(super) struct Running(Cluster);
 
 pub(super) async fn launch(surroundings: &Surroundings<'_>) -> anyhow::Result<Running> {
     let keep = Keep { ready_within: READY_WITHIN, ..Keep::default() };
-    let cluster = Spark::default().launch(surroundings.folder, surroundings.cache, keep).await?;
+    let wheel = wheel(surroundings.folder).await?;
+    let cluster =
+        Spark { wheel, ..Spark::default() }.launch(surroundings.folder, surroundings.cache, keep).await?;
     Ok(Running(cluster))
+}
+
+/// The wheel that was built with this program, unpacked for Spark's account.
+async fn wheel(folder: &DataFolder) -> anyhow::Result<Option<PathBuf>> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let beside = program.with_file_name("wheels");
+    let files = fs::read_dir(&beside).into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(wheel) = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "whl")) else {
+        let wheels = beside.display();
+        warn!(%wheels, "no wheel pyspark_tidemart, which `consumer --engine spark` needs; `make wheel` builds it");
+        return Ok(None);
+    };
+    let unpacked = folder.path().join("run").join("spark-wheel");
+    unpack_wheel(&wheel, &unpacked).await?;
+    Ok(Some(unpacked))
 }
 
 impl Running {
