@@ -21,7 +21,7 @@ from datetime import timedelta
 
 import pendulum
 from airflow.sdk import Asset, Metadata, Param, dag, task
-from tidemart_tasks import DEFAULTS, READER, WRITER, tidemart
+from tidemart_tasks import DEFAULTS, READER, WRITER, fresh, tidemart
 from tidemart_months import MonthsDaily, month_of
 
 MARTS = ["user_sales", "product_sales"]
@@ -30,9 +30,6 @@ ASSETS = {mart: Asset(name=mart, uri=f"x-tidemart://mart/{mart}", group="marts")
 ENGINE = os.environ.get("TIDEMART_DAGS_ENGINE", "mysql")
 # The first month that is caught up; the one of the first start, so that a laptop is not busy with years of history.
 FIRST = pendulum.parse(os.environ.get("TIDEMART_DAGS_FIRST_MONTH", "2026-01") + "-01", tz="UTC")
-# Seconds that the replica may be behind the source, and that are waited for it to catch up.
-MAX_LAG = os.environ.get("TIDEMART_DAGS_MAX_LAG", "60")
-PATIENCE = os.environ.get("TIDEMART_DAGS_PATIENCE", "300")
 
 
 def month(dag_run, params) -> str:
@@ -68,7 +65,6 @@ MONTH = "{{ month(dag_run, params) }}"
     tags=["tidemart", "marts"],
 )
 def tidemart_marts():
-    fresh = tidemart("fresh", f"status --max-lag {MAX_LAG} --wait {PATIENCE}", READER)
     engine = "" if ENGINE == "mysql" else f" --engine {ENGINE}"
     marts = [
         # One at a time, whichever runs they belong to: a mart has one rebuild at once.
@@ -83,7 +79,7 @@ def tidemart_marts():
         for asset in ASSETS.values():
             yield Metadata(asset, {"month": month(dag_run, params)})
 
-    fresh >> marts >> data_tests >> publish()
+    fresh(READER) >> marts >> data_tests >> publish()
 
 
 tidemart_marts()

@@ -1,7 +1,8 @@
 """### Is the replica what the source is?
 
 Every hour `tidemart verify` compares Postgres with MySQL row by row while both are being written, and each mart with one that
-is computed from nothing. The task fails on any difference; its log names every key that differs. It changes nothing.
+is computed from nothing. The task `verify` fails on any difference; its log names every key that differs. It changes nothing.
+Before it, `fresh` waits for the replica to be up to date, as after a first start.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import timedelta
 
 import pendulum
 from airflow.sdk import dag
-from tidemart_tasks import DEFAULTS, READER, tidemart
+from tidemart_tasks import DEFAULTS, READER, fresh, tidemart
 
 
 @dag(
@@ -23,12 +24,12 @@ from tidemart_tasks import DEFAULTS, READER, tidemart
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
-    # A difference is no accident that another try would mend.
-    default_args=DEFAULTS | {"retries": 0, "execution_timeout": timedelta(minutes=50)},
+    default_args=DEFAULTS | {"execution_timeout": timedelta(minutes=50)},
     tags=["tidemart", "quality"],
 )
 def tidemart_verify():
-    tidemart("verify", "verify", READER)
+    # A difference is no accident that another try would mend.
+    fresh(READER) >> tidemart("verify", "verify", READER, retries=0)
 
 
 tidemart_verify()

@@ -15,6 +15,10 @@ WRITER = os.environ.get("TIDEMART_DAGS_WRITER", "tidemart.toml")
 # Settings of an account that may only read.
 READER = os.environ.get("TIDEMART_DAGS_READER", WRITER)
 
+# Seconds that the replica may be behind the source, and that are waited for it to catch up.
+MAX_LAG = os.environ.get("TIDEMART_DAGS_MAX_LAG", "60")
+PATIENCE = os.environ.get("TIDEMART_DAGS_PATIENCE", "300")
+
 DEFAULTS = {
     "owner": "tidemart",
     "retries": 3,
@@ -33,3 +37,8 @@ def tidemart(task_id: str, command: str, settings: str, **more) -> BashOperator:
     program = f"setpriv --pdeathsig KILL -- {shlex.quote(TIDEMART)}"
     line = f"exec {program} {command} --config {shlex.quote(settings)}"
     return BashOperator(task_id=task_id, bash_command=line, append_env=True, do_xcom_push=False, **more)
+
+
+def fresh(settings: str) -> BashOperator:
+    """Waits for the replica to be up to date with the source, and fails with the reason where it is not in time."""
+    return tidemart("fresh", f"status --max-lag {MAX_LAG} --wait {PATIENCE}", settings)

@@ -99,6 +99,7 @@ async fn the_dags_do_what_they_say_and_survive_a_kill() {
     assert_eq!(api.get("/api/v2/importErrors")["total_entries"], 0);
 
     the_present_month_is_computed_by_itself(&api).await;
+    no_first_run_is_red(&api).await;
     a_month_by_hand_is_mended(&servers, &api).await;
     a_failing_data_test_blocks_publishing(&servers, &api).await;
     three_months_are_computed_again(&api).await;
@@ -120,6 +121,13 @@ async fn the_present_month_is_computed_by_itself(api: &Api) {
     let start = runs[0]["data_interval_start"].as_str().unwrap();
     assert!(start.ends_with("-01T00:00:00Z"), "{start}");
     succeeds(api, runs[0]["dag_run_id"].as_str().unwrap()).await;
+}
+
+/// Also the comparison's, which began while the shop was being filled.
+async fn no_first_run_is_red(api: &Api) {
+    let runs = api.runs(VERIFY);
+    let run = runs[0]["dag_run_id"].as_str().unwrap();
+    assert_eq!(api.ended(VERIFY, run).await, "success", "{:?}", api.states(VERIFY, run));
 }
 
 /// Waits for a run of the marts and expects every task to have done its work.

@@ -7,11 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use nix::sys::signal::Signal;
-use tokio::process::Command;
+use tokio::{process::Command, time::sleep};
 use tracing::info;
 
 use super::{Shared, database::Migration, environment, settings};
@@ -23,6 +23,11 @@ use crate::{
     server::{Address, HOST, Kind, Login},
 };
 
+/// Whether the API that tasks talk to works.
+const TASKS_API: &str = "/execution/health";
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// What distinguishes the parts.
 pub(super) trait Piece: Clone + Send + Sync + 'static {
     const NAME: &'static str;
@@ -30,6 +35,7 @@ pub(super) trait Piece: Clone + Send + Sync + 'static {
     const ARGUMENTS: &'static [&'static str];
     /// The kind of job that it shows its life by, in the database.
     const JOB: Option<&'static str>;
+    const RUNS_TASKS: bool = false;
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +57,7 @@ impl Piece for Scheduler {
     // Its server of logs would listen on all addresses of the machine; on one machine the page reads the files.
     const ARGUMENTS: &'static [&'static str] = &["scheduler", "--skip-serve-logs"];
     const JOB: Option<&'static str> = Some("SchedulerJob");
+    const RUNS_TASKS: bool = true;
 }
 
 impl Piece for DagProcessor {
@@ -118,7 +125,14 @@ impl<P: Piece> Kind for Part<P> {
     }
 
     async fn install(&self, cache: &Cache, site: &Site) -> Result<PathBuf> {
-        self.shared.python.get_or_try_init(|| self.prepare(cache, site)).await.cloned()
+        let python = self.shared.python.get_or_try_init(|| self.prepare(cache, site)).await.cloned()?;
+        if let Some(port) = self.web_port.filter(|_| P::RUNS_TASKS) {
+            // A task that is started before the tasks' API answers is given up.
+            while http::get(port, TASKS_API).await.is_err() {
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(python)
     }
 
     async fn initialize(&self, _: &PathBuf, site: &Site) -> Result<()> {
@@ -140,7 +154,7 @@ impl<P: Piece> Kind for Part<P> {
         let Some(job) = P::JOB else {
             http::get(site.port(), "/api/v2/monitor/health").await?;
             // Its first use makes the routes of the tasks' API, which takes seconds: not the first task's.
-            return http::get(site.port(), "/execution/health").await;
+            return http::get(site.port(), TASKS_API).await;
         };
         let since = f64::from_bits(self.started.load(Ordering::SeqCst));
         match self.shared.database.is_alive(job, since).await? {
