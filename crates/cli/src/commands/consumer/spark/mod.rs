@@ -42,6 +42,9 @@ struct Begun {
     query: Query,
 }
 
+/// Between two warnings of the same error.
+const AGAIN: Duration = Duration::from_secs(30);
+
 /// Why a run is over.
 enum End {
     /// We were asked to stop.
@@ -60,6 +63,7 @@ pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken
         schemas: Schemas::new(config)?,
         holds: Holds::new(config)?,
         backoff: Backoff::new(),
+        said: None,
     };
     loop {
         let error = match supervisor.live(&shutdown).await {
@@ -74,7 +78,7 @@ pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken
             return Err(error.into());
         }
         let pause = supervisor.backoff.next_pause();
-        warn!(error = chain(&error), retry_ms = pause.as_millis(), "the query of Spark is started anew");
+        supervisor.say(chain(&error));
         if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(());
         }
@@ -88,9 +92,21 @@ struct Supervisor<'a> {
     schemas: Schemas,
     holds: Holds,
     backoff: Backoff,
+    /// The error that was said last, and when.
+    said: Option<(String, Instant)>,
 }
 
 impl Supervisor<'_> {
+    /// Says why the query is started anew; the same again only after a while.
+    fn say(&mut self, error: String) {
+        let again = |(said, at): &(String, Instant)| *said == error && at.elapsed() < AGAIN;
+        if self.said.as_ref().is_some_and(again) {
+            return;
+        }
+        warn!(error, "the query of Spark is started anew");
+        self.said = Some((error, Instant::now()));
+    }
+
     /// One run of the query.
     async fn live(&mut self, shutdown: &CancellationToken) -> Result<End> {
         let Some(session) = shutdown.run_until_cancelled(Session::open(self.spark)).await else {
