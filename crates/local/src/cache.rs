@@ -258,5 +258,7 @@ mod tests {
         assert!(proxy.is_dir(), "{}", proxy.display());
         let airflow = crate::airflow::environment(&cache, &account).await.unwrap();
         assert!(airflow.join("bin/airflow").is_file(), "{}", airflow.display());
+        let browser = cache.node_modules(&crate::node::BROWSER).await.unwrap();
+        assert!(browser.join("node_modules/playwright-core").is_dir(), "{}", browser.display());
     }
 }

@@ -31,6 +31,14 @@ pub(crate) struct Packages {
     pub(crate) lock: &'static str,
 }
 
+/// What drives Chromium.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) const BROWSER: Packages = Packages {
+    name: "browser",
+    packages: include_str!("../../../scripts/browser/package.json"),
+    lock: include_str!("../../../scripts/browser/package-lock.json"),
+};
+
 impl Cache {
     /// The folder that holds `node_modules`; made first where it is missing.
     ///

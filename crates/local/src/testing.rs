@@ -120,6 +120,11 @@ async fn shared<K: Kind, S>(kind: K, plain: impl FnOnce(Address) -> S) -> (Serve
     (server, plain(address))
 }
 
+/// The folder in which Node finds `playwright-core`, which drives Chromium.
+pub async fn browser() -> std::path::PathBuf {
+    or_fail(cache().node_modules(&crate::node::BROWSER).await)
+}
+
 fn cache() -> Cache {
     Cache::of_this_machine()
 }

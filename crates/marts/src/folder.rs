@@ -68,7 +68,7 @@ impl fmt::Display for FolderReport {
                 "mart {mart}: can be used\n  columns {columns}\n  from    {sources}\n  tests   {tests}"
             );
         }
-        write!(f, "mart {mart}: {} findings", findings.len())?;
+        write!(f, "mart {mart}: cannot be used")?;
         findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
     }
 }

@@ -17,7 +17,7 @@ use crate::output;
 /// Print the log of a part that `up` runs
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Parts: postgres, kafka, mariadb, capture, consumer, marts, shop; spark-master, spark-worker-1, spark-worker-2, spark-connect; up after `up --detach`."
+    after_help = "Parts: postgres, kafka, mariadb, capture, consumer, marts, shop; spark-master, spark-worker-1, spark-worker-2, spark-connect; jupyterhub; up after `up --detach`."
 )]
 pub struct Args {
     /// The part

@@ -43,7 +43,8 @@ fn notebooks(hub: &JupyterHub) -> String {
     });
     let spark = hub.spark.as_ref().map(|spark| {
         let token = spark.token.as_ref().map(|token| format!("/;token={}", token.expose_secret()));
-        format!("sc://127.0.0.1:{}{}", spark.port, token.unwrap_or_default())
+        // With a token the client wants TLS, but for this name.
+        format!("sc://localhost:{}{}", spark.port, token.unwrap_or_default())
     });
     json!({ "replica": replica, "spark": spark }).to_string()
 }

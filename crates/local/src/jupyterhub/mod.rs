@@ -167,3 +167,28 @@ async fn check_walls(bwrap: &Path, account: &Account) -> Result<()> {
         other => other.map(drop),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_without_namespaces_is_told_what_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let bwrap = folder.path().join("bwrap");
+        fs::write(&bwrap, "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+            .unwrap();
+        fs::set_permissions(&bwrap, fs::Permissions::from_mode(0o755)).unwrap();
+        let account = Account::choose("nobody").unwrap();
+        let error = check_walls(&bwrap, &account).await.unwrap_err().to_string();
+        assert!(
+            error.contains("No permissions to create new namespace")
+                && error.contains("leave jupyterhub out"),
+            "{error}"
+        );
+        check_walls(&program::find("bwrap").unwrap(), &account).await.unwrap();
+    }
+}

@@ -5,6 +5,7 @@
 //! `settings` and `stop`.
 
 mod airflow;
+mod jupyterhub;
 mod spark;
 
 use std::path::Path;
@@ -23,6 +24,8 @@ pub(super) enum Part {
     Spark,
     /// Airflow with the DAGs of the marts and of verify
     Airflow,
+    /// JupyterHub with two users and prepared notebooks
+    Jupyterhub,
 }
 
 /// A line of the address table: part, address, login, state.
@@ -43,6 +46,7 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Platform {
     spark: Option<spark::Running>,
     airflow: Option<airflow::Running>,
+    jupyterhub: Option<jupyterhub::Running>,
 }
 
 impl Platform {
@@ -60,10 +64,16 @@ impl Platform {
             true => Some(airflow::launch(surroundings, cluster.as_ref()).await?),
             false => None,
         };
+        let jupyterhub = match parts.contains(&Part::Jupyterhub) {
+            true => {
+                Some(jupyterhub::launch(surroundings, spark.as_ref().map(spark::Running::cluster)).await?)
+            }
+            false => None,
+        };
         if !parts.is_empty() {
             info!(?parts, "starting the platform (the first time it is fetched)");
         }
-        Ok(Self { spark, airflow })
+        Ok(Self { spark, airflow, jupyterhub })
     }
 
     /// Waits until all parts work.
@@ -77,19 +87,24 @@ impl Platform {
         if let Some(airflow) = &self.airflow {
             airflow.ready().await?;
         }
+        if let Some(jupyterhub) = &self.jupyterhub {
+            jupyterhub.ready().await?;
+        }
         Ok(())
     }
 
     /// Every server of theirs.
     pub(super) fn servers(&self) -> Vec<&Server> {
         let spark = self.spark.iter().flat_map(spark::Running::servers);
-        spark.chain(self.airflow.iter().flat_map(airflow::Running::servers)).collect()
+        let airflow = self.airflow.iter().flat_map(airflow::Running::servers);
+        spark.chain(airflow).chain(self.jupyterhub.iter().flat_map(jupyterhub::Running::servers)).collect()
     }
 
     /// Their lines of the address table.
     pub(super) fn rows(&self) -> Vec<Row> {
         let spark = self.spark.iter().flat_map(spark::Running::rows);
-        spark.chain(self.airflow.iter().flat_map(airflow::Running::rows)).collect()
+        let airflow = self.airflow.iter().flat_map(airflow::Running::rows);
+        spark.chain(airflow).chain(self.jupyterhub.iter().flat_map(jupyterhub::Running::rows)).collect()
     }
 
     /// Their sections of the settings file.
@@ -103,10 +118,18 @@ impl Platform {
 
     /// Stops all of them, at once where none needs another one.
     pub(super) async fn stop(self) {
-        // Its tasks use the others.
-        if let Some(airflow) = self.airflow {
-            airflow.stop().await;
-        }
+        // Airflow's tasks and the notebooks use the others.
+        let airflow = async {
+            if let Some(airflow) = self.airflow {
+                airflow.stop().await;
+            }
+        };
+        let jupyterhub = async {
+            if let Some(jupyterhub) = self.jupyterhub {
+                jupyterhub.stop().await;
+            }
+        };
+        tokio::join!(airflow, jupyterhub);
         if let Some(spark) = self.spark {
             spark.stop().await;
         }

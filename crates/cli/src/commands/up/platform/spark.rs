@@ -62,6 +62,10 @@ impl Running {
         Ok(())
     }
 
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.0
+    }
+
     pub(super) fn servers(&self) -> Vec<&Server> {
         self.0.servers()
     }
