@@ -33,6 +33,8 @@ mod limits;
 #[cfg(test)]
 mod marts;
 #[cfg(test)]
+mod platform;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod schemas;

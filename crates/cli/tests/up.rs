@@ -80,7 +80,7 @@ impl Home {
     }
 
     /// The processes whose command line names this folder.
-    fn processes(&self) -> Vec<(Pid, String)> {
+    pub fn processes(&self) -> Vec<(Pid, String)> {
         let folder = self.0.to_str().unwrap();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let processes = entries.filter_map(|entry| {
