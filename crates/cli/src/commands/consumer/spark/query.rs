@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tidemart_mysql::executors::{Run, VERSION, option};
 use tidemart_pipeline::{Error, Result};
 use tidemart_spark::{Session, Stream};
+use tracing::debug;
 
 use super::{plan::Plan, settings};
 use crate::config::Config;
@@ -41,6 +42,8 @@ pub(super) async fn stream(
             format!("{}/{FOLDER}", warehouse.trim_end_matches('/'))
         }
     };
+    let folder = format!("{root}/{}", run.prefix);
+    forget(&folder);
     Ok(Stream {
         name: format!("tidemart consumer of {}", run.prefix),
         source: source(config, plan)?,
@@ -49,8 +52,21 @@ pub(super) async fn stream(
         columns: COLUMNS.to_vec(),
         tasks: lanes,
         settings: SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
-        checkpoint: format!("{root}/{}", run.id),
+        checkpoint: format!("{folder}/{}", run.id),
     })
+}
+
+/// Removes the folders of earlier runs, where they are on this machine; elsewhere they are small and of no use to anybody.
+fn forget(folder: &str) {
+    let path = folder.strip_prefix("file:").unwrap_or(folder);
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let of_a_run =
+        |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| uuid::Uuid::parse_str(name).is_ok());
+    for entry in entries.filter(|entry| of_a_run(&entry.file_name())) {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            debug!(folder = %entry.path().display(), %error, "an old checkpoint is left");
+        }
+    }
 }
 
 /// Names and meaning: "Structured Streaming + Kafka Integration Guide" of Spark. No `minPartitions` and no
