@@ -34,6 +34,9 @@ async fn a_wrong_statement_is_told_in_readable_length() {
     for (sql, expected) in [
         ("SELECT nothing FROM range(1)", "UNRESOLVED_COLUMN"),
         ("SELEKT 1", "PARSE_SYNTAX_ERROR"),
+        // Where it is wrong is told too.
+        ("SELECT\nnothing FROM range(1)", "line 2 pos 0"),
+        ("SELECT 1\nFROM\nrange(1) JOIN", "line 3, pos "),
         ("SELECT * FROM nowhere", "TABLE_OR_VIEW_NOT_FOUND"),
         ("SELECT * FROM range(1) JOIN", "PARSE_SYNTAX_ERROR"),
     ] {
