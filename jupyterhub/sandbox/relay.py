@@ -13,12 +13,11 @@ import sys
 
 
 async def carry(reader, writer):
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(1 << 16):
-            writer.write(chunk)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    while chunk := await reader.read(1 << 16):
+        writer.write(chunk)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
 
 
 async def connect(end):
@@ -30,6 +29,7 @@ def carrier(end):
         with contextlib.closing(writer), contextlib.suppress(OSError):
             far_reader, far_writer = await connect(end)
             with contextlib.closing(far_writer):
+                # A reset of one side ends both at once: the other would wait for an answer for ever.
                 await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
 
     return accepted

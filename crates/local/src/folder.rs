@@ -233,6 +233,21 @@ impl Site {
         command
     }
 
+    /// A program, or a copy of it where the account cannot enter its folder, as one below root's home.
+    pub(crate) async fn reachable(&self, program: &Path) -> Result<PathBuf> {
+        let folder = program.parent().unwrap_or(Path::new("/"));
+        match self.account.check_reach(folder).await {
+            Err(Error::Unreachable { .. }) => {}
+            reached => return reached.map(|()| program.to_owned()),
+        }
+        let name = program.file_name().unwrap_or_default();
+        let (copy, beside) = (self.run.join(name), self.run.join(name).with_extension("new"));
+        fs::copy(program, &beside).map_err(at("copy", program))?;
+        self.account.own(&beside)?;
+        fs::rename(&beside, &copy).map_err(at("rename", &beside))?;
+        Ok(copy)
+    }
+
     /// Makes an empty folder below `run`, or empties it.
     pub(crate) fn empty_run_folder(&self, name: &str) -> Result<()> {
         let path = self.run.join(name);

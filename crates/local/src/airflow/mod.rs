@@ -26,7 +26,7 @@ use crate::{
     account::Account,
     cache::Cache,
     embedded::{AIRFLOW_DAGS, AIRFLOW_PLUGINS, AIRFLOW_PYTHON},
-    error::{Error, Result, at},
+    error::{Result, at},
     folder::{DataFolder, Site, set_mode},
     python::Lock,
     server::{Address, HOST, Keep, Server},
@@ -165,7 +165,7 @@ impl Tasks {
             let file = format!("{}-{}.toml", scheduler.mark, name.to_lowercase());
             add(name, &scheduler.write_run_file(&file, text.expose_secret())?);
         }
-        add("BIN", &self.reachable_program(site).await?);
+        add("BIN", &site.reachable(&self.program).await?);
         let first = site.run.join("first-month");
         if !first.exists() {
             site.write_run_file("first-month", &self.first_month)?;
@@ -173,22 +173,6 @@ impl Tasks {
         let month = std::fs::read_to_string(&first).map_err(at("read", &first))?;
         variables.push(("TIDEMART_DAGS_FIRST_MONTH".to_owned(), month.trim().to_owned()));
         Ok(variables)
-    }
-
-    /// The program, or a copy where the account cannot enter its folder, as one below root's home.
-    async fn reachable_program(&self, site: &Site) -> Result<PathBuf> {
-        let program = &self.program;
-        let folder = program.parent().unwrap_or(Path::new("/"));
-        match site.account.check_reach(folder).await {
-            Err(Error::Unreachable { .. }) => {}
-            reached => return reached.map(|()| program.clone()),
-        }
-        let copy = site.run.join("tidemart");
-        let beside = site.run.join("tidemart.new");
-        std::fs::copy(program, &beside).map_err(at("copy", program))?;
-        site.account.own(&beside)?;
-        std::fs::rename(&beside, &copy).map_err(at("rename", &beside))?;
-        Ok(copy)
     }
 }
 

@@ -83,7 +83,7 @@ fn settings(hub: &JupyterHub, programs: &Programs, site: &Site) -> Result<String
         "memory_mb": hub.memory_mb,
         "passwords": passwords,
         "reach": reach,
-        "tidemart": &hub.tidemart,
+        "tidemart": &programs.tidemart,
     });
     Ok(settings.to_string())
 }

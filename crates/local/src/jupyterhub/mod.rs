@@ -101,6 +101,8 @@ pub(crate) struct Programs {
     node: PathBuf,
     proxy: PathBuf,
     bwrap: PathBuf,
+    /// Our own.
+    tidemart: Option<PathBuf>,
 }
 
 impl Kind for JupyterHub {
@@ -124,7 +126,11 @@ impl Kind for JupyterHub {
         let (environment, proxy) = fetch(cache, &site.account).await?;
         site.account.check_reach(&proxy).await?;
         let proxy = proxy.join("node_modules/configurable-http-proxy/bin/configurable-http-proxy");
-        Ok(Programs { environment, node, proxy, bwrap })
+        let tidemart = match &self.tidemart {
+            Some(program) => Some(site.reachable(program).await?),
+            None => None,
+        };
+        Ok(Programs { environment, node, proxy, bwrap, tidemart })
     }
 
     async fn initialize(&self, _: &Programs, _: &Site) -> Result<()> {
@@ -170,9 +176,45 @@ async fn check_walls(bwrap: &Path, account: &Account) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, UnixStream},
+        time::{sleep, timeout},
+    };
 
     use super::*;
+
+    /// As Jupyter's server does with who comes while it looks for a port: the hub would wait for an answer for ever.
+    #[tokio::test]
+    async fn a_reset_behind_the_wall_is_an_end_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = TcpListener::bind((HOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../jupyterhub/sandbox/relay.py");
+        let mut relay = Command::new("python3");
+        relay.arg("-I").arg(script).arg(format!("{}={port}", socket.display())).args(["--", "cat"]);
+        // Cat ends with its input, which ends with us.
+        let _relay = relay.stdin(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let ended = async {
+            let mut near = loop {
+                match UnixStream::connect(&socket).await {
+                    Ok(near) => break near,
+                    Err(_) => sleep(Duration::from_millis(10)).await,
+                }
+            };
+            near.write_all(b"GET").await.unwrap();
+            let (far, _) = listener.accept().await.unwrap();
+            far.readable().await.unwrap();
+            // With something unread: a reset.
+            drop(far);
+            near.read(&mut [0; 1]).await
+        };
+        let read = timeout(Duration::from_secs(20), ended).await.expect("it ends, too");
+        assert!(read.is_err() || read.is_ok_and(|bytes| bytes == 0));
+    }
 
     #[tokio::test]
     async fn a_machine_without_namespaces_is_told_what_it_lacks() {
