@@ -29,6 +29,8 @@ mod encrypted;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod jupyterhub;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod marts;
