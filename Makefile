@@ -7,7 +7,7 @@ CARGO ?= cargo
 TEST_THREADS ?= 4
 
 # Tests of these parts start servers for which two cores are little: one after the other, when all others are done.
-PLATFORM = spark:: airflow:: jupyterhub::
+PLATFORM = spark:: airflow:: jupyterhub:: platform:: cluster:: sessions::
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
