@@ -229,6 +229,14 @@ pub struct Checkpoint {
     pub next_offset: i64,
 }
 
+impl Checkpoint {
+    /// Whether nothing of the partition was applied.
+    #[must_use]
+    pub fn is_at_the_beginning(&self) -> bool {
+        self.sequence == 0 && self.next_offset == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -121,7 +121,8 @@ async fn lock(path: &Path) -> Result<File> {
     }
 }
 
-fn remove(folder: &Path) -> Result<()> {
+/// Removes a folder with all that is in it, where it is there.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at("remove", folder)(error)),
         _ => Ok(()),

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::account::Account;
-use crate::cache::default_folder;
+use crate::cache::{default_folder, remove};
 use crate::error::{Error, Result, at};
 use crate::processes::FILLS;
 use crate::{ports, random};
@@ -251,10 +251,8 @@ impl Site {
     /// Makes an empty folder below `run`, or empties it.
     pub(crate) fn empty_run_folder(&self, name: &str) -> Result<()> {
         let path = self.run.join(name);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at("remove", &path)(error)),
-            _ => self.make_run_folder(&path),
-        }
+        remove(&path)?;
+        self.make_run_folder(&path)
     }
 
     fn make_run_folder(&self, path: &Path) -> Result<()> {

@@ -25,13 +25,8 @@ pub(crate) async fn find() -> Result<Java> {
     let found = home.filter(|java| java.is_file()).or_else(|| program::find("java"));
     let path = found.ok_or_else(|| Error::MissingProgram { program: "java".to_owned(), advice: ADVICE })?;
     let said = program::run("java", ADVICE, Command::new(&path).arg("-version")).await?;
-    match major(&said) {
-        Some(version) if version >= OLDEST => Ok(Java { path, build: build(&said) }),
-        _ => Err(Error::MissingProgram {
-            program: format!("{} is too old, and a newer java", path.display()),
-            advice: ADVICE,
-        }),
-    }
+    program::new_enough("java", &path, major(&said), OLDEST, ADVICE)?;
+    Ok(Java { path, build: build(&said) })
 }
 
 /// The number in `openjdk version "17.0.15" 2025-04-15`.

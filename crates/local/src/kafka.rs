@@ -14,7 +14,7 @@ use crate::java;
 use crate::processes::FILLS;
 use crate::program;
 use crate::random;
-use crate::server::{Address, HOST, Keep, Kind, Server};
+use crate::server::{HOST, Keep, Kind, Server};
 
 pub(crate) const DISTRIBUTION: Distribution = Distribution {
     name: "kafka",
@@ -194,10 +194,6 @@ impl Kind for Kafka {
 
     async fn probe(&self, site: &Site) -> Result<(), String> {
         probe::ask(site.port()).await
-    }
-
-    fn address(&self, site: &Site) -> Address {
-        Address { host: HOST, port: site.port(), socket: None, owner: None, admin: None }
     }
 }
 

@@ -68,13 +68,8 @@ pub(crate) async fn find(account: &Account) -> Result<PathBuf> {
     account.check_reach(path.parent().unwrap_or(Path::new("/"))).await?;
     let mut command = account.command(&path, Signal::SIGKILL);
     let said = program::run("node", ADVICE, command.arg("--version")).await?;
-    match major(&said) {
-        Some(version) if version >= OLDEST => Ok(path),
-        _ => Err(Error::MissingProgram {
-            program: format!("{} is too old, and a newer node", path.display()),
-            advice: ADVICE,
-        }),
-    }
+    program::new_enough("node", &path, major(&said), OLDEST, ADVICE)?;
+    Ok(path)
 }
 
 /// The first number in `v20.20.2`.

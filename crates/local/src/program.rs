@@ -119,6 +119,21 @@ pub(crate) fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
+/// The version that a program has said, where it is no older than this one.
+pub(crate) fn new_enough<V: PartialOrd>(
+    name: &str,
+    path: &Path,
+    said: Option<V>,
+    oldest: V,
+    advice: &'static str,
+) -> Result<V> {
+    let too_old = || Error::MissingProgram {
+        program: format!("{} is too old, and a newer {name}", path.display()),
+        advice,
+    };
+    said.filter(|version| *version >= oldest).ok_or_else(too_old)
+}
+
 /// Finds a program in the folders of PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

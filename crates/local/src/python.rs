@@ -115,13 +115,8 @@ async fn find(account: &Account) -> Result<Python> {
     let path = path.ok_or_else(|| Error::MissingProgram { program: "python3".to_owned(), advice: ADVICE })?;
     let mut command = account.command(&path, Signal::SIGKILL);
     let said = program::run("python3", ADVICE, command.arg("--version")).await?;
-    match version(&said) {
-        Some(version) if version >= OLDEST => Ok(Python { path, version }),
-        _ => Err(Error::MissingProgram {
-            program: format!("{} is too old, and a newer python3", path.display()),
-            advice: ADVICE,
-        }),
-    }
+    let version = program::new_enough("python3", &path, version(&said), OLDEST, ADVICE)?;
+    Ok(Python { path, version })
 }
 
 /// The numbers in `Python 3.11.2`.

@@ -36,13 +36,21 @@ pub(crate) trait Kind: Clone + Send + Sync + 'static {
     const ABORT: Signal;
 
     /// The configured port, where there is one.
-    fn port(&self) -> Option<u16>;
+    fn port(&self) -> Option<u16> {
+        None
+    }
 
     /// Finds the programs, fetching them where that is needed.
     fn install(&self, cache: &Cache, site: &Site) -> impl Future<Output = Result<Self::Programs>> + Send;
 
-    /// Fills the empty data folder `site.data`.
-    fn initialize(&self, programs: &Self::Programs, site: &Site) -> impl Future<Output = Result<()>> + Send;
+    /// Fills the empty data folder `site.data`, where the server does not do that itself.
+    fn initialize(
+        &self,
+        _programs: &Self::Programs,
+        _site: &Site,
+    ) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// The command that runs the server in the foreground, the mark in its arguments.
     fn command(&self, programs: &Self::Programs, site: &Site, parent_death: Signal) -> Result<Command>;
@@ -50,8 +58,10 @@ pub(crate) trait Kind: Clone + Send + Sync + 'static {
     /// Asks it something that only a server that is ready answers.
     fn probe(&self, site: &Site) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Where and how clients connect.
-    fn address(&self, site: &Site) -> Address;
+    /// Where and how clients connect; by TCP and without an account unless the kind says otherwise.
+    fn address(&self, site: &Site) -> Address {
+        Address { host: HOST, port: site.port(), socket: None, owner: None, admin: None }
+    }
 }
 
 /// Where a server listens and who may log in.

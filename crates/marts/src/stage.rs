@@ -5,11 +5,10 @@
 //! waits for every open reader with all new ones behind it, and breaks readers that have an older snapshot. Only
 //! rows that differ are written. The stage is a temporary table: it goes with its session, however that ends.
 
-use tidemart_mysql::quote_identifier;
+use tidemart_mysql::{quote_identifier, quote_string};
 use tidemart_pipeline::Result;
 
 use crate::{
-    cluster,
     definition::{Mart, Part},
     session::{Session, TextRow, identifiers},
 };
@@ -75,8 +74,9 @@ pub(crate) async fn compute(
 pub(crate) async fn prepare_real(session: &mut Session, mart: &Mart) -> Result<String> {
     let prefix = format!("tidemart_stage_{}_", mart.name);
     let left = format!(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND {}",
-        cluster::left_by(&prefix)
+        "SELECT table_name FROM information_schema.tables \
+         WHERE table_schema = DATABASE() AND LEFT(table_name, CHAR_LENGTH({0})) = {0}",
+        quote_string(&prefix)
     );
     // The rebuild's lock is ours, so nobody uses them.
     for table in session.rows(&left).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()) {

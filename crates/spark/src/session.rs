@@ -102,14 +102,6 @@ impl Session {
         })
     }
 
-    /// Runs a statement for what it does.
-    ///
-    /// # Errors
-    /// As [`Session::rows`].
-    pub async fn run(&self, sql: &str) -> Result<()> {
-        self.batches(sql).await.map(drop)
-    }
-
     /// Runs a statement and gives its rows as they come from Spark.
     ///
     /// # Errors
@@ -148,14 +140,6 @@ impl Session {
     ) -> Result<T> {
         let spark = Arc::clone(&self.spark);
         watched(&self.address, limit, in_thread(move || work(&spark.spark))).await
-    }
-
-    /// Ends what still runs in it.
-    ///
-    /// # Errors
-    /// As [`Session::quick`].
-    pub async fn interrupt(&self) -> Result<()> {
-        self.quick(SparkSession::interrupt_all).await.map(drop)
     }
 
     /// Ends the session at the server, and what still runs in it.

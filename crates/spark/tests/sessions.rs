@@ -18,7 +18,7 @@ async fn statements_give_rows() {
     let expected =
         [Some("1"), None, Some("ü"), Some("12.30"), Some("2026-02-01")].map(|v| v.map(str::to_owned));
     assert_eq!(session.rows(all).await.unwrap(), [expected]);
-    session.run("CREATE TEMPORARY VIEW numbers AS SELECT id FROM range(1000)").await.unwrap();
+    session.batches("CREATE TEMPORARY VIEW numbers AS SELECT id FROM range(1000)").await.unwrap();
     // Computed by the executors: a shuffle.
     let sums = session.rows("SELECT id % 3 AS k, sum(id) FROM numbers GROUP BY k ORDER BY k").await.unwrap();
     assert_eq!(
@@ -70,7 +70,7 @@ async fn nobody_there_is_told_at_once() {
 #[tokio::test]
 async fn each_session_has_its_own_views() {
     let (first, second) = (open().await, open().await);
-    first.run("CREATE TEMPORARY VIEW mine AS SELECT 1").await.unwrap();
+    first.batches("CREATE TEMPORARY VIEW mine AS SELECT 1").await.unwrap();
     assert!(second.rows("SELECT * FROM mine").await.is_err());
     first.clone().close().await;
     assert!(first.rows("SELECT * FROM mine").await.is_err());

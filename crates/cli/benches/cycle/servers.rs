@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use mysql_async::prelude::Queryable;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tidemart_local::{
     Account, Cache, Cluster, DEFAULT_ACCOUNT, DataFolder, Kafka, Keep, Login, MariaDb, Postgres, Server,
-    Spark, create_database, spark::unpack_wheel,
+    Spark, create_database,
+    spark::{unpack_wheel_of, wheels_of},
 };
 use tokio_postgres::NoTls;
 
@@ -116,11 +117,10 @@ impl Servers {
 
     /// Starts a Spark cluster beside them, with the wheel that was built with the binary, and names it in the settings.
     pub async fn spark(&self) -> anyhow::Result<Cluster> {
-        let wheels = Path::new(TIDEMART).with_file_name("wheels");
-        let found = std::fs::read_dir(&wheels).into_iter().flatten().flatten().next();
-        let wheel = found.with_context(|| format!("no wheel in {}: make wheel", wheels.display()))?.path();
         let unpacked = self.folder.path().join("wheel");
-        unpack_wheel(&wheel, &unpacked).await?;
+        let program = Path::new(TIDEMART);
+        let found = unpack_wheel_of(program, &unpacked).await?;
+        ensure!(found, "no wheel in {}: make wheel", wheels_of(program).display());
         let spark = Spark { wheel: Some(unpacked), ..Spark::default() };
         let keep = Keep { ready_within: SPARK_WITHIN, restart: false, ..Keep::default() };
         let cluster = spark.launch(&self.folder, &Cache::of_this_machine(), keep).await?;

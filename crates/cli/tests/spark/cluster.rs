@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 use tidemart_local::{
-    spark::{Cluster, Spark, unpack_wheel},
+    spark::{Cluster, Spark, unpack_wheel_of, wheels_of},
     testing,
 };
 use tokio::sync::OnceCell;
@@ -24,11 +24,10 @@ pub(super) async fn cluster() -> &'static Cluster {
 
 /// The wheel beside the binary, unpacked.
 async fn wheel() -> PathBuf {
-    let folder = Path::new(TIDEMART).parent().unwrap().join("wheels");
-    let found = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).next();
-    let wheel = found.unwrap_or_else(|| panic!("no wheel in {}: run scripts/wheel.sh dev", folder.display()));
+    let program = Path::new(TIDEMART);
     let unpacked = tempfile::Builder::new().prefix("tidemart-test-wheel-").tempdir().unwrap().keep();
-    unpack_wheel(&wheel, &unpacked).await.unwrap();
+    let found = unpack_wheel_of(program, &unpacked).await.unwrap();
+    assert!(found, "no wheel in {}: run scripts/wheel.sh dev", wheels_of(program).display());
     unpacked
 }
 

@@ -24,11 +24,7 @@ pub(super) type Places = BTreeMap<TopicPartition, Place>;
 
 impl From<&Checkpoint> for Place {
     fn from(checkpoint: &Checkpoint) -> Self {
-        if checkpoint.sequence == 0 && checkpoint.next_offset == 0 {
-            Self::Beginning
-        } else {
-            Self::Offset(checkpoint.next_offset)
-        }
+        if checkpoint.is_at_the_beginning() { Self::Beginning } else { Self::Offset(checkpoint.next_offset) }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     cache::Cache,
     embedded::{AIRFLOW_DAGS, AIRFLOW_PLUGINS, AIRFLOW_PYTHON},
     error::{Result, at},
-    folder::{DataFolder, Site, set_mode},
+    folder::{DataFolder, Site},
     python::Lock,
     server::{Address, HOST, Keep, Server},
 };
@@ -219,12 +219,6 @@ impl Servers {
 
 /// Writes a folder of Airflow's below the site's; what an earlier version had there goes.
 fn write(site: &Site, below: &str, files: &[(&str, &str)]) -> Result<()> {
-    let folder = site.run.join(below);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(at("remove", &folder))?;
-    }
-    std::fs::create_dir(&folder).map_err(at("create", &folder))?;
-    set_mode(&folder, 0o700)?;
-    site.account.own(&folder)?;
+    site.empty_run_folder(below)?;
     files.iter().try_for_each(|(name, text)| site.write_run_file(&format!("{below}/{name}"), text).map(drop))
 }

@@ -133,11 +133,6 @@ impl Kind for JupyterHub {
         Ok(Programs { environment, node, proxy, bwrap, tidemart })
     }
 
-    async fn initialize(&self, _: &Programs, _: &Site) -> Result<()> {
-        // The hub makes its files itself, and each user's home with the user's first server.
-        Ok(())
-    }
-
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
         let configuration = files::write(self, programs, site)?;
         let mut hub = site.account.command(&programs.environment.join("bin/python"), parent_death);

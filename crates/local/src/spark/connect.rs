@@ -12,7 +12,7 @@ use crate::{
     cache::Cache,
     error::{Result, at},
     folder::Site,
-    server::{Address, HOST, Kind},
+    server::{HOST, Kind},
 };
 
 const OWN: &str = include_str!("../../../../spark/connect.properties");
@@ -93,10 +93,6 @@ impl Kind for Connect {
         java::install(cache, site).await
     }
 
-    async fn initialize(&self, _programs: &Programs, _site: &Site) -> Result<()> {
-        Ok(())
-    }
-
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
         let mut java = java::command(programs, site, parent_death, self.spark.driver_mb)?;
         let properties = self.properties(programs, site)?;
@@ -110,9 +106,5 @@ impl Kind for Connect {
     /// It listens once it has begun to serve.
     async fn probe(&self, site: &Site) -> Result<(), String> {
         TcpStream::connect((HOST, site.port())).await.map(drop).map_err(|error| error.to_string())
-    }
-
-    fn address(&self, site: &Site) -> Address {
-        Address { host: HOST, port: site.port(), socket: None, owner: None, admin: None }
     }
 }

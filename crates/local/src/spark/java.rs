@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::{JARS, LOCK, ports_missing};
 use crate::{
-    cache::Cache,
+    cache::{Cache, remove},
     error::{Result, at},
     folder::{Site, make_folder, set_mode},
     java,
@@ -123,12 +123,7 @@ fn configuration(site: &Site) -> Result<PathBuf> {
 /// An empty folder in the server's data: nothing in it outlives the server.
 pub(super) fn fresh(site: &Site, name: &str) -> Result<PathBuf> {
     let folder = site.data.join(name);
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(at("empty", &folder)(error));
-        }
-        _ => {}
-    }
+    remove(&folder)?;
     fs::create_dir_all(&folder).map_err(at("create", &folder))?;
     set_mode(&folder, 0o700)?;
     site.account.own(&folder)?;

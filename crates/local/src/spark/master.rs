@@ -1,5 +1,3 @@
-use std::fs;
-
 use nix::sys::signal::Signal;
 use secrecy::SecretString;
 use tokio::process::Command;
@@ -9,10 +7,10 @@ use super::{
     probe,
 };
 use crate::{
-    cache::Cache,
-    error::{Result, at},
+    cache::{Cache, remove},
+    error::Result,
     folder::{DataFolder, Site},
-    server::{Address, HOST, Kind},
+    server::{HOST, Kind},
 };
 
 const OWN: &str = include_str!("../../../../spark/master.properties");
@@ -29,11 +27,7 @@ pub(super) struct Master {
 
 /// Of a cluster that was stopped as a whole, nothing is to be recovered: the master would wait for it.
 pub(super) fn forget(folder: &DataFolder) -> Result<()> {
-    let recovery = folder.path().join(Master::NAME).join(RECOVERY);
-    match fs::remove_dir_all(&recovery) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at("empty", &recovery)(error)),
-        _ => Ok(()),
-    }
+    remove(&folder.path().join(Master::NAME).join(RECOVERY))
 }
 
 impl Kind for Master {
@@ -44,16 +38,8 @@ impl Kind for Master {
     const STOP: Signal = Signal::SIGTERM;
     const ABORT: Signal = Signal::SIGKILL;
 
-    fn port(&self) -> Option<u16> {
-        None
-    }
-
     async fn install(&self, cache: &Cache, site: &Site) -> Result<Programs> {
         java::install(cache, site).await
-    }
-
-    async fn initialize(&self, _programs: &Programs, _site: &Site) -> Result<()> {
-        Ok(())
     }
 
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
@@ -71,9 +57,5 @@ impl Kind for Master {
     async fn probe(&self, site: &Site) -> Result<(), String> {
         let answer = probe::json(java::ports(site).map_err(|error| error.to_string())?[1]).await?;
         probe::holds(&answer, "status", |status| status == "ALIVE", "it is not the leader yet")
-    }
-
-    fn address(&self, site: &Site) -> Address {
-        Address { host: HOST, port: site.port(), socket: None, owner: None, admin: None }
     }
 }

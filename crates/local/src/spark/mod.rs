@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use self::wheel::unpack_wheel;
+pub use self::wheel::{unpack_wheel_of, wheels_of};
 use self::{connect::Connect, master::Master, worker::Worker};
 use crate::{
     account::Account,

@@ -1,22 +1,34 @@
 //! The wheel with our code, unpacked for Python of the driver and of the executors.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    cache::{open_to_all, unzip},
+    cache::{open_to_all, remove, unzip},
     error::{Result, at},
 };
 
-/// Unpacks a wheel into a folder, in the place of what was there. The account that runs Spark can read it.
+/// Where the wheel that was built with a program lies: in `wheels` beside it.
+#[must_use]
+pub fn wheels_of(program: &Path) -> PathBuf {
+    program.with_file_name("wheels")
+}
+
+/// Unpacks the wheel that was built with a program into a folder, in the place of what was there; `false` where there is
+/// none. The account that runs Spark can read it.
 ///
 /// # Errors
-/// No such wheel, no room.
-pub async fn unpack_wheel(wheel: &Path, folder: &Path) -> Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(at("remove", folder))?;
-    }
-    std::fs::create_dir_all(folder).map_err(at("create", folder))?;
-    std::fs::metadata(wheel).map_err(at("read", wheel))?;
-    unzip(wheel, folder, &[], &[]).await?;
-    open_to_all(folder).await
+/// No room.
+pub async fn unpack_wheel_of(program: &Path, folder: &Path) -> Result<bool> {
+    let files = fs::read_dir(wheels_of(program)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(wheel) = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "whl")) else {
+        return Ok(false);
+    };
+    remove(folder)?;
+    fs::create_dir_all(folder).map_err(at("create", folder))?;
+    unzip(&wheel, folder, &[], &[]).await?;
+    open_to_all(folder).await?;
+    Ok(true)
 }

@@ -12,7 +12,7 @@ use crate::{
     cache::Cache,
     error::Result,
     folder::Site,
-    server::{Address, HOST, Kind},
+    server::{HOST, Kind},
 };
 
 const OWN: &str = include_str!("../../../../spark/worker.properties");
@@ -40,16 +40,8 @@ impl<const NUMBER: usize> Kind for Worker<NUMBER> {
     const STOP: Signal = Signal::SIGTERM;
     const ABORT: Signal = Signal::SIGKILL;
 
-    fn port(&self) -> Option<u16> {
-        None
-    }
-
     async fn install(&self, cache: &Cache, site: &Site) -> Result<Programs> {
         java::install(cache, site).await
-    }
-
-    async fn initialize(&self, _programs: &Programs, _site: &Site) -> Result<()> {
-        Ok(())
     }
 
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
@@ -68,9 +60,5 @@ impl<const NUMBER: usize> Kind for Worker<NUMBER> {
     async fn probe(&self, site: &Site) -> Result<(), String> {
         let answer = probe::json(java::ports(site).map_err(|error| error.to_string())?[1]).await?;
         probe::holds(&answer, "masterurl", |url| !url.is_empty(), "the master does not know it yet")
-    }
-
-    fn address(&self, site: &Site) -> Address {
-        Address { host: HOST, port: site.port(), socket: None, owner: None, admin: None }
     }
 }

@@ -9,7 +9,7 @@ mod jdbc;
 
 use std::time::Duration;
 
-use tidemart_mysql::{quote_identifier, quote_string};
+use tidemart_mysql::quote_identifier;
 use tidemart_pipeline::{Error, Kind, Result};
 use tidemart_spark::{
     Session as Cluster,
@@ -194,11 +194,6 @@ fn line(told: &str) -> Option<u32> {
         rest[end..].trim_start_matches(',').starts_with(" pos ").then(|| rest[..end].parse().ok()).flatten()
     });
     numbers.next()
-}
-
-/// A condition on the names of the tables that earlier computations have left.
-pub(crate) fn left_by(prefix: &str) -> String {
-    format!("LEFT(table_name, CHAR_LENGTH({0})) = {0}", quote_string(prefix))
 }
 
 #[cfg(test)]

@@ -55,11 +55,10 @@ enum End {
 
 /// Runs until the shutdown, or until a fatal error.
 pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let spark = config.spark()?;
+    config.spark()?;
     let mut supervisor = Supervisor {
         lanes,
         config,
-        spark,
         schemas: Schemas::new(config)?,
         holds: Holds::new(config)?,
         backoff: Backoff::new(),
@@ -88,7 +87,6 @@ pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken
 struct Supervisor<'a> {
     lanes: u16,
     config: &'a Config,
-    spark: &'a tidemart_spark::Config,
     schemas: Schemas,
     holds: Holds,
     backoff: Backoff,
@@ -109,7 +107,8 @@ impl Supervisor<'_> {
 
     /// One run of the query.
     async fn live(&mut self, shutdown: &CancellationToken) -> Result<End> {
-        let Some(session) = shutdown.run_until_cancelled(Session::open(self.spark)).await else {
+        let Some(session) = shutdown.run_until_cancelled(Session::open(settings(self.config.spark())?)).await
+        else {
             return Ok(End::Asked);
         };
         let session = session?;

@@ -36,9 +36,8 @@ impl Plan {
     }
 
     async fn add(&mut self, mut start: Start, range: &Range, conn: &mut Conn) -> Result<()> {
-        let at_its_beginning = start.checkpoint.sequence == 0 && start.checkpoint.next_offset == 0;
         let offset = match range.place(&start.checkpoint) {
-            _ if start.rewind || at_its_beginning => EARLIEST,
+            _ if start.rewind || start.checkpoint.is_at_the_beginning() => EARLIEST,
             Ok(offset) => offset,
             Err(reason) => {
                 warn!(partition = %start.partition, reason, "partition held");

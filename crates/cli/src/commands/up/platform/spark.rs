@@ -1,10 +1,13 @@
 //! The Spark cluster.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use tidemart_local::{Cluster, DataFolder, Keep, Server, Spark, spark::unpack_wheel};
+use tidemart_local::{
+    Cluster, DataFolder, Keep, Server, Spark,
+    spark::{unpack_wheel_of, wheels_of},
+};
 use tokio::time::timeout;
 use toml::Table;
 use tracing::warn;
@@ -34,16 +37,14 @@ pub(super) async fn launch(surroundings: &Surroundings<'_>) -> anyhow::Result<Ru
 /// The wheel that was built with this program, unpacked for Spark's account.
 async fn wheel(folder: &DataFolder) -> anyhow::Result<Option<PathBuf>> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let beside = program.with_file_name("wheels");
-    let files = fs::read_dir(&beside).into_iter().flatten().flatten().map(|entry| entry.path());
-    let Some(wheel) = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "whl")) else {
-        let wheels = beside.display();
-        warn!(%wheels, "no wheel pyspark_tidemart, which `consumer --engine spark` needs; `make wheel` builds it");
-        return Ok(None);
-    };
     let unpacked = folder.path().join("run").join("spark-wheel");
-    unpack_wheel(&wheel, &unpacked).await?;
-    Ok(Some(unpacked))
+    if unpack_wheel_of(&program, &unpacked).await? {
+        return Ok(Some(unpacked));
+    }
+    let wheels = wheels_of(&program);
+    let wheels = wheels.display();
+    warn!(%wheels, "no wheel pyspark_tidemart, which `consumer --engine spark` needs; `make wheel` builds it");
+    Ok(None)
 }
 
 impl Running {
