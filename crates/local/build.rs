@@ -17,17 +17,21 @@ const FOLDERS: [(&str, &str); 5] = [
 ];
 
 fn main() -> io::Result<()> {
-    let root = variable("CARGO_MANIFEST_DIR")?.join("../..").canonicalize()?;
+    let package = variable("CARGO_MANIFEST_DIR")?;
     let mut code = String::new();
     for (name, folder) in FOLDERS {
-        let folder = root.join(folder);
+        let folder = Path::new("../..").join(folder);
         println!("cargo::rerun-if-changed={}", folder.display());
+        let folder = package.join(folder);
         let mut files = Vec::new();
         collect(&folder, &mut files)?;
         writeln!(code, "pub(crate) const {name}: &[(&str, &str)] = &[").map_err(io::Error::other)?;
         for file in files {
             let inside = file.strip_prefix(&folder).unwrap_or(&file);
-            writeln!(code, "    ({inside:?}, include_str!({file:?})),").map_err(io::Error::other)?;
+            // No path of this machine: what is built here is also used for another clone.
+            let path = Path::new("/").join(file.strip_prefix(&package).unwrap_or(&file));
+            let path = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})");
+            writeln!(code, "    ({inside:?}, include_str!({path})),").map_err(io::Error::other)?;
         }
         code.push_str("];\n");
     }

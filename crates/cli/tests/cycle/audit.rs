@@ -18,15 +18,24 @@ pub struct Printed {
     pub value: Option<Value>,
 }
 
+/// How often the topics are read again where records are missing: the console consumer ends at a pause, which a busy machine
+/// makes in the middle too.
+const ATTEMPTS: u32 = 5;
+
 /// Reads every data topic of the cycle from its beginning, read committed.
 pub async fn read(cycle: &Cycle) -> Vec<Printed> {
     let published = cycle.published();
     assert!(published > 0, "the status does not tell what is published");
     let mut records = Vec::new();
-    let topics = cycle.kafka.topics(&format!("{}.public.", cycle.prefix)).await;
-    for topic in topics {
-        let text = cycle.kafka.print(&topic).await;
-        records.extend(text.lines().map(|line| parse(&topic, line)));
+    for _ in 0..ATTEMPTS {
+        records.clear();
+        for topic in cycle.kafka.topics(&format!("{}.public.", cycle.prefix)).await {
+            let text = cycle.kafka.print(&topic).await;
+            records.extend(text.lines().map(|line| parse(&topic, line)));
+        }
+        if records.len() as u64 >= published {
+            break;
+        }
     }
     assert_eq!(records.len() as u64, published, "records in the topics");
     records
