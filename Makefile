@@ -6,8 +6,8 @@ CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
 TEST_THREADS ?= 4
 
-# Tests of these parts start servers for which two cores are little: one after the other, when all others are done.
-PLATFORM = spark:: airflow:: jupyterhub:: platform:: cluster:: sessions::
+# Two cores are little for what these start: one after the other, when all others are done.
+ALONE = campaign::seeds spark:: airflow:: jupyterhub:: platform:: cluster:: sessions::
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -35,8 +35,8 @@ wheel-dev: setup
 
 test: setup servers wheel-dev ## Every test, real servers included; ARGS goes to cargo test
 	@status=0; \
-	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads $(TEST_THREADS) $(PLATFORM:%=--skip %) || status=$$?; \
-	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads 1 $(PLATFORM) || status=$$?; \
+	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads $(TEST_THREADS) $(ALONE:%=--skip %) || status=$$?; \
+	$(CARGO) test --workspace --locked $(ARGS) -- --test-threads 1 $(ALONE) || status=$$?; \
 	exit $$status
 
 test-oldest: setup servers ## The tests of data with the oldest servers, Postgres 15 and MariaDB 10.11, as Debian 12 has them

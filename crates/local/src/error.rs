@@ -124,13 +124,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The machine has no means to keep users apart.
+    /// The machine has no means to keep users' programs apart.
     #[error(
-        "users cannot be kept apart on this machine: bwrap says \"{said}\"; allow unprivileged user namespaces (`sysctl -w \
+        "users' programs cannot be kept apart on this machine: bwrap says \"{said}\"; allow unprivileged user namespaces (`sysctl -w \
          user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1`, in a container by its options), or leave \
-         jupyterhub out"
+         {part} out"
     )]
     NoWalls {
+        /// What needs it.
+        part: &'static str,
         /// What bubblewrap said.
         said: String,
     },

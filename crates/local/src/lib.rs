@@ -45,6 +45,7 @@ mod server;
 pub mod spark;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod walls;
 
 pub use account::{Account, DEFAULT_ACCOUNT};
 pub use cache::{CACHE_VARIABLE, Cache};

@@ -28,6 +28,22 @@ async fn statements_give_rows() {
     session.close().await;
 }
 
+/// Whoever has the token can run any code there, and read what it can read.
+#[tokio::test]
+async fn files_of_others_are_not_seen() {
+    let session = open().await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"password").unwrap();
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let read = async |path: &std::path::Path| {
+        session.rows(&format!("SELECT * FROM text.`file://{}`", path.display())).await
+    };
+    let hidden = read(file.path()).await.unwrap_err().to_string();
+    assert!(hidden.contains("PATH_NOT_FOUND"), "{hidden}");
+    assert!(!read("/etc/passwd".as_ref()).await.unwrap().is_empty());
+    session.close().await;
+}
+
 #[tokio::test]
 async fn a_wrong_statement_is_told_in_readable_length() {
     let session = open().await;

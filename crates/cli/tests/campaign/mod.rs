@@ -25,8 +25,8 @@ use seed::Seed;
 use verdict::{Campaign, Verdict};
 use yard::Yard;
 
-/// Seeds where nothing else is asked for.
-const SEEDS: u64 = 20;
+/// Seeds where nothing else is asked for: one wave.
+const SEEDS: u64 = WAVE;
 
 /// The seeds that the environment names: `CAMPAIGN_SEED`, or as many as `CAMPAIGN_SEEDS` says, or from one to another
 /// as in `71-200`.

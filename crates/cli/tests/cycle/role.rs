@@ -16,7 +16,7 @@ use nix::{
 use super::{Cycle, TIDEMART};
 
 /// How long anything may take before a test gives up on it.
-pub const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(240);
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
 

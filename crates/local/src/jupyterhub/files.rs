@@ -78,7 +78,7 @@ fn settings(hub: &JupyterHub, programs: &Programs, site: &Site) -> Result<String
         "proxy": [&programs.node, &programs.proxy],
         "proxy_token": random::hex::<32>()?,
         "environment": &programs.environment,
-        "bwrap": &programs.bwrap,
+        "bwrap": programs.walls.path(),
         "data": &site.data,
         "memory_mb": hub.memory_mb,
         "passwords": passwords,

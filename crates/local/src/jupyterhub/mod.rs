@@ -8,7 +8,7 @@
 mod files;
 mod probe;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use secrecy::SecretString;
@@ -17,12 +17,12 @@ use tokio::process::Command;
 use crate::{
     account::Account,
     cache::Cache,
-    error::{Error, Result},
+    error::Result,
     folder::{DataFolder, Site},
     node::{self, Packages},
-    program,
     python::Lock,
     server::{Address, HOST, Keep, Kind, Login, Server},
+    walls::Walls,
 };
 
 const LOCK: Lock =
@@ -32,7 +32,6 @@ const PROXY: Packages = Packages {
     packages: include_str!("../../../../jupyterhub/package.json"),
     lock: include_str!("../../../../jupyterhub/package-lock.json"),
 };
-const BWRAP: &str = "install it with `apt-get install bubblewrap`";
 /// The users; the second one sees who is there, starts and stops servers.
 const ANALYST: &str = "analyst";
 const ADMIN: &str = "admin";
@@ -100,7 +99,7 @@ pub(crate) struct Programs {
     environment: PathBuf,
     node: PathBuf,
     proxy: PathBuf,
-    bwrap: PathBuf,
+    walls: Walls,
     /// Our own.
     tidemart: Option<PathBuf>,
 }
@@ -119,9 +118,7 @@ impl Kind for JupyterHub {
     }
 
     async fn install(&self, cache: &Cache, site: &Site) -> Result<Programs> {
-        let missing = || Error::MissingProgram { program: "bwrap".to_owned(), advice: BWRAP };
-        let bwrap = program::find("bwrap").ok_or_else(missing)?;
-        check_walls(&bwrap, &site.account).await?;
+        let walls = Walls::find(&site.account, Self::NAME).await?;
         let node = node::find(&site.account).await?;
         let (environment, proxy) = fetch(cache, &site.account).await?;
         site.account.check_reach(&proxy).await?;
@@ -130,7 +127,7 @@ impl Kind for JupyterHub {
             Some(program) => Some(site.reachable(program).await?),
             None => None,
         };
-        Ok(Programs { environment, node, proxy, bwrap, tidemart })
+        Ok(Programs { environment, node, proxy, walls, tidemart })
     }
 
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
@@ -158,20 +155,9 @@ impl Kind for JupyterHub {
     }
 }
 
-/// Fails unless the account can make the namespaces that users are kept apart by.
-async fn check_walls(bwrap: &Path, account: &Account) -> Result<()> {
-    let mut command = account.command(bwrap, Signal::SIGKILL);
-    command.args(["--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent"]);
-    command.args(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--", "true"]);
-    match program::run("bwrap", BWRAP, &mut command).await {
-        Err(Error::Program { tail, .. }) => Err(Error::NoWalls { said: tail }),
-        other => other.map(drop),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+    use std::{path::Path, time::Duration};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -209,23 +195,5 @@ mod tests {
         };
         let read = timeout(Duration::from_secs(20), ended).await.expect("it ends, too");
         assert!(read.is_err() || read.is_ok_and(|bytes| bytes == 0));
-    }
-
-    #[tokio::test]
-    async fn a_machine_without_namespaces_is_told_what_it_lacks() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let bwrap = folder.path().join("bwrap");
-        fs::write(&bwrap, "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
-            .unwrap();
-        fs::set_permissions(&bwrap, fs::Permissions::from_mode(0o755)).unwrap();
-        let account = Account::choose("nobody").unwrap();
-        let error = check_walls(&bwrap, &account).await.unwrap_err().to_string();
-        assert!(
-            error.contains("No permissions to create new namespace")
-                && error.contains("leave jupyterhub out"),
-            "{error}"
-        );
-        check_walls(&program::find("bwrap").unwrap(), &account).await.unwrap();
     }
 }

@@ -18,8 +18,6 @@ use crate::{
 const OWN: &str = include_str!("../../../../spark/connect.properties");
 const POOLS: &str = include_str!("../../../../spark/fairscheduler.xml");
 const CLASS: &str = "org.apache.spark.sql.connect.service.SparkConnectServer";
-/// A Unix socket's path holds 107 bytes, and Spark adds a name of 43.
-const LONGEST_SOCKET_FOLDER: usize = 64;
 
 /// What clients talk to; the driver of all their queries.
 #[derive(Debug, Clone)]
@@ -34,8 +32,6 @@ pub(super) struct Connect {
 impl Connect {
     fn properties(&self, programs: &Programs, site: &Site) -> Result<PathBuf> {
         let [port, page] = java::ports(site)?;
-        let temporary = site.data.join("tmp");
-        let sockets = temporary.as_os_str().len() <= LONGEST_SOCKET_FOLDER;
         let pools = site.write_run_file("fairscheduler.xml", POOLS)?;
         let python = python(programs, site)?;
         let values = [
@@ -49,8 +45,6 @@ impl Connect {
             ("jars", format!("{}/*", programs.jars.display())),
             ("python", python.display().to_string()),
             ("pools", pools.display().to_string()),
-            ("sockets", sockets.to_string()),
-            ("temporary", if sockets { temporary } else { "/tmp".into() }.display().to_string()),
             ("warehouse", site.data.join("warehouse").display().to_string()),
         ];
         java::properties(
@@ -94,7 +88,8 @@ impl Kind for Connect {
     }
 
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
-        let mut java = java::command(programs, site, parent_death, self.spark.driver_mb)?;
+        let reads = Vec::from_iter(self.spark.wheel.clone());
+        let mut java = java::command(programs, site, parent_death, self.spark.driver_mb, &reads)?;
         let properties = self.properties(programs, site)?;
         java.args(["org.apache.spark.deploy.SparkSubmit", "--properties-file"]).arg(properties);
         java.args(["--class", CLASS, "spark-internal"]);

@@ -16,6 +16,7 @@ use crate::{
     folder::{Site, make_folder, set_mode},
     java,
     server::HOST,
+    walls::Walls,
 };
 
 const COMMON: &str = include_str!("../../../../spark/cluster.properties");
@@ -40,8 +41,10 @@ const OPENED: [&str; 15] = [
     "java.security.jgss/sun.security.krb5",
 ];
 
-/// Java, Spark's Python environment, and the jars that it lacks.
+/// Java, Spark's Python environment, the jars that it lacks, and the walls that all of it runs behind: who may use the
+/// cluster can run any code there.
 pub(crate) struct Programs {
+    walls: Walls,
     java: PathBuf,
     pub(super) environment: PathBuf,
     home: PathBuf,
@@ -49,6 +52,7 @@ pub(crate) struct Programs {
 }
 
 pub(super) async fn install(cache: &Cache, site: &Site) -> Result<Programs> {
+    let walls = Walls::find(&site.account, "spark").await?;
     let java = java::find().await?.path;
     let environment = cache.environment(&LOCK, &site.account).await?;
     let jars = cache.install(&JARS).await?;
@@ -56,7 +60,7 @@ pub(super) async fn install(cache: &Cache, site: &Site) -> Result<Programs> {
     for folder in [java.parent().unwrap_or(Path::new("/")), &jars] {
         site.account.check_reach(folder).await?;
     }
-    Ok(Programs { java, environment, home, jars })
+    Ok(Programs { walls, java, environment, home, jars })
 }
 
 /// `lib/python3.11/site-packages/pyspark`, whatever the version.
@@ -68,15 +72,18 @@ fn home(environment: &Path) -> Result<PathBuf> {
     homes.find(|home| home.join("jars").is_dir()).ok_or_else(missing)
 }
 
-/// The options of Java, up to the class; ends up in the command line, the mark in it.
+/// The options of Java, up to the class; ends up in the command line, the mark in it. It sees what it `reads`, besides its
+/// own files and the programs.
 pub(super) fn command(
     programs: &Programs,
     site: &Site,
     parent_death: Signal,
     heap_mb: u32,
+    reads: &[PathBuf],
 ) -> Result<Command> {
     let configuration = configuration(site)?;
-    let mut java = site.account.command(&programs.java, parent_death);
+    let reads = [&programs.folders()?, reads].concat();
+    let mut java = programs.walls.command(site, &reads, &programs.java, parent_death);
     java.arg(format!("-Xmx{heap_mb}m")).args([
         "-XX:+UseSerialGC",
         "-XX:-UsePerfData",
@@ -103,6 +110,19 @@ pub(super) fn command(
     // Each arena of the C library keeps what it once had; the JVMs are many and small.
     java.env("MALLOC_ARENA_MAX", "2");
     Ok(java)
+}
+
+impl Programs {
+    /// Where they lie, also those of the system's that are elsewhere than the system.
+    fn folders(&self) -> Result<Vec<PathBuf>> {
+        let mut folders = vec![self.environment.clone(), self.jars.clone()];
+        for program in [&self.java, &self.environment.join("bin/python")] {
+            let path = program.canonicalize().map_err(at("find", program))?;
+            folders
+                .extend(path.ancestors().nth(2).filter(|home| !home.starts_with("/usr")).map(Path::to_owned));
+        }
+        Ok(folders)
+    }
 }
 
 /// Python of the driver and of the executors finds the wheel.

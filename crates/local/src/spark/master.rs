@@ -47,7 +47,7 @@ impl Kind for Master {
         let recovery = site.data.join(RECOVERY);
         let values = [("recovery", &*recovery.to_string_lossy())];
         let properties = java::properties(site, OWN, &self.secret, &values)?;
-        let mut java = java::command(programs, site, parent_death, HEAP_MB)?;
+        let mut java = java::command(programs, site, parent_death, HEAP_MB, &[])?;
         java.arg("-XX:TieredStopAtLevel=1");
         java.args([CLASS, "--host", HOST, "--port", &port.to_string(), "--webui-port", &page.to_string()]);
         java.arg("--properties-file").arg(properties);

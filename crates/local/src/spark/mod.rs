@@ -1,6 +1,7 @@
 //! Apache Spark: a standalone cluster on this machine, of a master, two workers and a Spark Connect server.
 //!
-//! Spark comes from PyPI, the Kafka connector and the JDBC drivers from Maven. Its processes talk to each other with a
+//! Whoever may use a cluster can run any code there: its processes run behind walls, and see neither the other servers'
+//! files nor their processes. Spark comes from PyPI, the Kafka connector and the JDBC drivers from Maven. Its processes talk to each other with a
 //! secret, and clients say a token; both are made at the first start and stand in files that only Spark's account reads.
 
 mod connect;
@@ -21,7 +22,7 @@ use crate::{
     account::Account,
     cache::{Cache, Distribution, Unpack},
     error::{Error, Result, at},
-    folder::DataFolder,
+    folder::{DataFolder, Site},
     python::Lock,
     server::{HOST, Keep, Kind, Server},
 };
@@ -93,12 +94,24 @@ impl Spark {
             check_wheel(wheel)?;
         }
         let secret = folder.site(Master::NAME, Master::PORTS, None)?.admin_password;
-        let token = folder.site(Connect::NAME, Connect::PORTS, self.port)?.owner_password;
+        let Site { owner_password: token, run, .. } =
+            folder.site(Connect::NAME, Connect::PORTS, self.port)?;
         master::forget(folder)?;
         let master = Server::launch(Master { secret: secret.clone() }, folder, cache, keep).await?;
         let port = master.address().port;
-        let first = Worker::<1> { master: port, secret: secret.clone(), wheel: self.wheel.clone() };
-        let second = Worker::<2> { master: port, secret: secret.clone(), wheel: self.wheel.clone() };
+        let (wheel, connect) = (&self.wheel, &run);
+        let first = Worker::<1> {
+            master: port,
+            secret: secret.clone(),
+            wheel: wheel.clone(),
+            connect: connect.clone(),
+        };
+        let second = Worker::<2> {
+            master: port,
+            secret: secret.clone(),
+            wheel: wheel.clone(),
+            connect: connect.clone(),
+        };
         let connect = Connect { master: port, secret, token: token.clone(), spark: self };
         let (first, second, connect) = tokio::try_join!(
             Server::launch(first, folder, cache, keep),

@@ -30,6 +30,8 @@ pub(super) struct Worker<const NUMBER: usize> {
     pub(super) master: u16,
     pub(super) secret: SecretString,
     pub(super) wheel: Option<PathBuf>,
+    /// Where the Connect server keeps the Python that executors run.
+    pub(super) connect: PathBuf,
 }
 
 impl<const NUMBER: usize> Kind for Worker<NUMBER> {
@@ -47,7 +49,8 @@ impl<const NUMBER: usize> Kind for Worker<NUMBER> {
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
         let [port, page] = java::ports(site)?;
         let properties = java::properties(site, OWN, &self.secret, &[])?;
-        let mut java = java::command(programs, site, parent_death, HEAP_MB)?;
+        let reads = [Vec::from_iter(self.wheel.clone()), vec![self.connect.clone()]].concat();
+        let mut java = java::command(programs, site, parent_death, HEAP_MB, &reads)?;
         java.arg("-XX:TieredStopAtLevel=1");
         java.args([CLASS, "--host", HOST, "--port", &port.to_string(), "--webui-port", &page.to_string()]);
         java.args(["--cores", CORES, "--memory", MEMORY, "--work-dir"]).arg(java::fresh(site, "work")?);
