@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help run run-all wheel wheel-dev test test-oldest campaign stress check audit bench bench-spark fuzz setup servers
+.PHONY: help run run-all wheel wheel-dev test test-oldest campaign stress check audit bench bench-spark soak fuzz setup servers
 
 CARGO ?= cargo
 # Two cores and several real servers: more tests at once would only wait for each other.
@@ -69,8 +69,11 @@ audit: ## Licences, sources, unused dependencies, advisories
 bench: setup ## Measure, beside Debezium with its JDBC sink; ARGS="--help" tells more
 	$(CARGO) bench --locked -p tidemart --bench cycle -- $(ARGS)
 
-bench-spark: setup wheel ## Measure the consumer on Spark; ARGS="--runs 1" and what `make bench` takes
-	$(CARGO) bench --locked -p tidemart --bench cycle -- spark-drain spark-latency --peer none $(ARGS)
+bench-spark: setup wheel ## Measure the consumer and marts on Spark, the platform; ARGS="--runs 1" and what `make bench` takes
+	$(CARGO) bench --locked -p tidemart --bench cycle -- spark-drain spark-latency spark-mart platform --peer none $(ARGS)
+
+soak: setup wheel ## The consumer on Spark under load, half an hour: neither memory nor lag may grow; ARGS="--minutes 60" for longer
+	$(CARGO) bench --locked -p tidemart --bench cycle -- soak --runs 1 --peer none $(ARGS)
 
 FUZZ_SECONDS ?= 600
 

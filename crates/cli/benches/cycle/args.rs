@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     pub postgres_bin: Option<PathBuf>,
 
+    /// How long the soak takes, at least a few minutes
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    pub minutes: u64,
+
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -72,6 +76,12 @@ pub enum Part {
     SparkDrain,
     /// The consumer on Spark: from commit to visible, at 500 changes a second; CPU meanwhile
     SparkLatency,
+    /// A mart computed on the Spark cluster: the first time, and again
+    SparkMart,
+    /// All of `up --all`: its start, its memory when nothing happens, a run of Airflow's DAG
+    Platform,
+    /// The consumer on Spark for a long time under load: fails where memory or lag grow
+    Soak,
 }
 
 impl Part {
@@ -82,7 +92,7 @@ impl Part {
 
     /// Those that need a Spark cluster.
     pub fn is_spark(&self) -> bool {
-        matches!(self, Self::SparkDrain | Self::SparkLatency)
+        matches!(self, Self::SparkDrain | Self::SparkLatency | Self::SparkMart)
     }
 
     /// Those that need `tidemart up`.

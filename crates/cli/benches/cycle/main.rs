@@ -15,11 +15,13 @@ mod machine;
 mod measure;
 mod ours;
 mod peer;
+mod platform;
 mod process;
 mod report;
 mod role;
 mod scenario;
 mod servers;
+mod soak;
 mod spark;
 mod wait;
 mod whole;
@@ -83,6 +85,12 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         }
         if args.parts().iter().any(Part::is_spark) {
             spark::run(args, &mut figures).await.context("the consumer on Spark")?;
+        }
+        if args.measures(Part::Platform) {
+            platform::run(args, &mut figures).await.context("the platform")?;
+        }
+        if args.measures(Part::Soak) {
+            soak::run(args).await.context("the soak")?;
         }
         if args.parts().iter().any(Part::is_whole) {
             whole::run(args, &mut figures).await.context("the whole cycle")?;

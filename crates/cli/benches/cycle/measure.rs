@@ -30,6 +30,11 @@ pub enum Measure {
     SparkP50,
     SparkP99,
     SparkCores,
+    SparkMartFirst,
+    SparkMartNext,
+    PlatformStart,
+    PlatformMemory,
+    DagRun,
 }
 
 /// How a figure is printed.
@@ -53,7 +58,7 @@ pub struct Row {
 }
 
 impl Measure {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Snapshot,
         Self::Drain,
         Self::BacklogCapture,
@@ -79,6 +84,11 @@ impl Measure {
         Self::SparkP50,
         Self::SparkP99,
         Self::SparkCores,
+        Self::SparkMartFirst,
+        Self::SparkMartNext,
+        Self::PlatformStart,
+        Self::PlatformMemory,
+        Self::DagRun,
     ];
 
     pub fn row(self) -> Row {
@@ -113,6 +123,11 @@ impl Measure {
             Self::SparkP50 => ("on Spark: commit → visible at 500 changes/s, p50", Milliseconds, 200.0, 90.0),
             Self::SparkP99 => ("the same, p99", Milliseconds, 450.0, 200.0),
             Self::SparkCores => ("CPU of Spark's processes at that rate", Cores, 0.8, 0.5),
+            Self::SparkMartFirst => ("on Spark: user_sales, first run of a warm cluster", Seconds, 10.0, 5.0),
+            Self::SparkMartNext => ("the same, next runs", Seconds, 2.5, 1.5),
+            Self::PlatformStart => ("`up --all` again, until all is ready", Seconds, 180.0, 180.0),
+            Self::PlatformMemory => ("all of `up --all`, idle after the fill", Mebibytes, 8192.0, 6144.0),
+            Self::DagRun => ("a run of tidemart_marts, trigger to all green", Seconds, 40.0, 20.0),
         };
         Row { title, unit, must, aim }
     }

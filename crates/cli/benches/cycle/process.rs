@@ -30,17 +30,24 @@ pub fn peak_mib(id: u32) -> anyhow::Result<f64> {
 }
 
 /// Memory of a process and all its descendants, in MiB; what several share is counted once (PSS).
-///
-/// # Errors
-/// When a process may not be looked at.
-pub fn tree_mib(root: u32) -> anyhow::Result<f64> {
+pub fn tree_mib(root: u32) -> f64 {
+    pss_mib(tree(root))
+}
+
+/// Memory of all processes whose command lines are such, in MiB, counted in the same way.
+pub fn mib_of(is_such: impl Fn(&str) -> bool) -> f64 {
+    let line = |id: &u32| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    pss_mib(all().into_iter().filter(|id| is_such(&line(id))).collect())
+}
+
+fn pss_mib(ids: Vec<u32>) -> f64 {
     let mut sum = 0.0;
-    for id in tree(root) {
+    for id in ids {
         // One that has ended meanwhile has no memory.
         let Ok(text) = fs::read_to_string(format!("/proc/{id}/smaps_rollup")) else { continue };
         sum += kib(&text, "Pss:").unwrap_or(0.0);
     }
-    Ok(sum / KIB_PER_MIB)
+    sum / KIB_PER_MIB
 }
 
 /// A process and all its descendants.

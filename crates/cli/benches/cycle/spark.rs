@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use anyhow::ensure;
+use tokio::process::Command;
+
 use super::{
     args::{Args, Part},
     engine::{Engine, Hop},
@@ -9,7 +12,9 @@ use super::{
     latency,
     measure::Measure,
     ours::Ours,
-    process, scenario,
+    process,
+    role::TIDEMART,
+    scenario,
     servers::Servers,
     wait,
 };
@@ -41,10 +46,30 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
         figures.add(Measure::SparkCores, Who::Ours, cores);
         applied(&mut ours).await?;
     }
+    if args.measures(Part::SparkMart) {
+        mart(&servers, &mut ours, figures).await?;
+    }
     ours.verify().await?;
     ours.end().await;
     cluster.stop().await;
     servers.stop().await;
+    Ok(())
+}
+
+/// A whole refresh each time, by a program that is started for it. The consumer's query rests.
+async fn mart(servers: &Servers, ours: &mut Ours<'_>, figures: &mut Figures) -> anyhow::Result<()> {
+    ours.stop(Hop::Consumer).await?;
+    for measure in
+        [Measure::SparkMartFirst, Measure::SparkMartNext, Measure::SparkMartNext, Measure::SparkMartNext]
+    {
+        let begun = Instant::now();
+        let mut command = Command::new(TIDEMART);
+        command.args(["marts", "refresh", "user_sales", "--full", "--engine", "spark", "--config"]);
+        let output = command.arg(servers.settings()).kill_on_drop(true).output().await?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "marts refresh ended with {}: {told}", output.status);
+        figures.add(measure, Who::Ours, begun.elapsed().as_secs_f64());
+    }
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! The whole cycle, as `tidemart up` runs it: memory when idle, age of the marts, recovery of its roles.
 
 mod freshness;
-mod probes;
+pub mod probes;
 mod recovery;
-mod up;
+pub mod up;
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ use super::{
 use up::Up;
 
 /// So slow that nothing happens.
-const IDLE_RATE: f64 = 0.001;
+pub const IDLE_RATE: f64 = 0.001;
 /// Until what the start needed is given back and everything rests.
-const REST: Duration = Duration::from_secs(15);
+pub const REST: Duration = Duration::from_secs(15);
 /// Shop transactions a second, and the measure.
 const RATES: [(f64, Measure); 2] = [(50.0, Measure::Freshness50), (500.0, Measure::Freshness500)];
 
@@ -33,7 +33,7 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     let up = Up::start(place.path(), size(args), IDLE_RATE).await?;
     if args.measures(Part::Idle) {
         sleep(REST).await;
-        figures.add(Measure::IdleMemory, Who::Ours, process::tree_mib(up.id())?);
+        figures.add(Measure::IdleMemory, Who::Ours, process::tree_mib(up.id()));
     }
     up.stop().await?;
     if args.measures(Part::Freshness) {

@@ -37,9 +37,19 @@ struct Database {
 impl Up {
     /// Starts it with its data in this place, its log beside them, and waits until it is live.
     pub async fn start(place: &Path, size: &str, rate: f64) -> anyhow::Result<Self> {
+        Self::start_with(place, size, rate, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_with(place: &Path, size: &str, rate: f64, more: &[&str]) -> anyhow::Result<Self> {
         let (data, log) = (place.join("data"), place.join("up.log"));
         let mut command = Command::new(TIDEMART);
-        command.arg("up").arg("--data").arg(&data).args(["--size", size, "--rate", &rate.to_string()]);
+        command
+            .arg("up")
+            .arg("--data")
+            .arg(&data)
+            .args(["--size", size, "--rate", &rate.to_string()])
+            .args(more);
         let process = Process::start("tidemart up", command, log)?;
         let mut up = Self { process, data };
         let look = async || {
@@ -52,6 +62,11 @@ impl Up {
 
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Where its data are.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     pub fn settings(&self) -> PathBuf {
