@@ -17,13 +17,15 @@ mod worker;
 use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tidemart_change::{ApplyBatch, Checkpoint, TopicPartition};
-use tidemart_pipeline::{Error, Next, Result, Source};
+use tidemart_pipeline::{Next, Result, Source};
 
 use self::handover::Handover;
-use crate::{Config, client::blocking};
+use crate::Config;
 
 /// How long saying goodbye to the group may take: without brokers librdkafka would wait for ever.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// Between two looks whether it is done.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// Reads the partitions that the group gives to this member. Joins the group with the first [`Source::scope`].
 #[derive(Debug)]
@@ -93,8 +95,13 @@ impl Source for Reader {
     async fn stop(&mut self) {
         self.handover.stop();
         let Some(worker) = self.worker.take() else { return };
-        // A thread that panicked has said so already. One whose brokers are away waits for them: it is left behind.
-        let ended = blocking(move || worker.join().map_err(|_| Error::fatal("the reader's thread panicked")));
+        // A thread that panicked has said so already. One whose brokers are away may wait for them: it is left behind,
+        // and no thread of the runtime waits with it.
+        let ended = async {
+            while !worker.is_finished() {
+                tokio::time::sleep(SHORT).await;
+            }
+        };
         drop(tokio::time::timeout(GOODBYE, ended).await);
     }
 }
