@@ -21,8 +21,6 @@ fill executor_options "-XX:+UseSerialGC -XX:-UsePerfData -Djava.net.preferIPv4St
 fill jars "/opt/tidemart/jars/*"
 fill python /opt/spark-python/bin/python
 fill pools "$here/fairscheduler.xml"
-fill sockets true
-fill temporary /tmp
 fill warehouse /opt/tidemart/warehouse
 printf '%s\n' "$text" > "$properties"
 if [ "$server" = connect ]; then
