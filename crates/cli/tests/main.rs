@@ -23,6 +23,8 @@ mod dead_letters;
 #[cfg(test)]
 mod debezium;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod encrypted;
