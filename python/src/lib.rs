@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use arrow_array::RecordBatch;
 use arrow_pyarrow::FromPyArrow;
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyIterator};
-use tidemart_pipeline::{Error, error::chain};
+use tidemart_pipeline::{Error, Kind, error::chain};
 
 use self::{options::Options, task::Task};
 
@@ -41,9 +41,10 @@ fn version() -> &'static str {
     tidemart_mysql::executors::VERSION
 }
 
-/// The class' name is what Spark shows first.
+/// The class' name is what Spark shows first. The consumer reads what follows (`explain.rs` of `crates/spark`).
 fn raised(error: Error) -> PyErr {
-    PyRuntimeError::new_err(format!("tidemart: {}", chain(&error)))
+    let fatal = if error.kind() == Kind::Fatal { ", fatal" } else { "" };
+    PyRuntimeError::new_err(format!("tidemart{fatal}: {}", chain(&error)))
 }
 
 #[pymodule]

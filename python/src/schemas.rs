@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tidemart_change::message::Decoders;
 use tidemart_mysql::{Config, executors::schemas};
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Error, Result};
 
 /// How long a version is waited for: the consumer follows the topic of schemas, and may be started again meanwhile.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,7 +21,9 @@ pub(crate) async fn look_up(
     let mut conn = tidemart_mysql::connect(config).await?;
     let deadline = Instant::now() + patience;
     loop {
-        for schema in schemas::read(&mut conn, topic).await? {
+        let reading = tokio::time::timeout(PATIENCE, schemas::read(&mut conn, topic));
+        let silent = |_| Error::transient(format!("no answer from MySQL within {} s", PATIENCE.as_secs()));
+        for schema in reading.await.map_err(silent)?? {
             decoders.add(topic, schema.into());
         }
         if decoders.get(topic, version).is_some() || Instant::now() > deadline {

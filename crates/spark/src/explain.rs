@@ -2,8 +2,9 @@
 
 use tidemart_pipeline::{Error, Kind};
 
-/// What the sink's own errors begin with, in Python's traceback.
+/// What the sink's own errors begin with, in Python's traceback; with the second one a person is needed.
 const OURS: &str = "RuntimeError: tidemart: ";
+const FATAL: &str = "RuntimeError: tidemart, fatal: ";
 
 const WHEEL: &str = "the wheel pyspark_tidemart is not installed in the Python environment of";
 const INSTALL: &str = "install the wheel of the consumer's version there (`make wheel`, then pip install), and start the \
@@ -18,20 +19,24 @@ pub(crate) fn starting(error: Error) -> Error {
     }
 }
 
-/// Why a query ended, without stacks.
-pub(crate) fn ended(message: &str) -> String {
+/// Why a query ended, without stacks; fatal where a new start does not help.
+pub(crate) fn ended(message: &str) -> Error {
     if let Some(what) = missing(message) {
-        return what;
+        return Error::fatal(what);
     }
-    if let Some((_, ours)) = message.rsplit_once(OURS) {
-        return ours.lines().next().unwrap_or_default().to_owned();
+    let said = |mark| message.rsplit_once(mark).and_then(|(_, ours)| ours.lines().next());
+    if let Some(ours) = said(FATAL) {
+        return Error::fatal(ours.to_owned());
+    }
+    if let Some(ours) = said(OURS) {
+        return Error::transient(ours.to_owned());
     }
     // Python's own errors stand in the last line of the traceback.
     let traceback = message.rsplit_once("Traceback (most recent call last)").map(|(_, lines)| lines);
     let raised = traceback.and_then(|lines| {
         lines.lines().skip(1).find(|line| !line.starts_with(' ') && line.contains(": ")).map(str::to_owned)
     });
-    raised.unwrap_or_else(|| crate::error::shorten(message))
+    Error::transient(raised.unwrap_or_else(|| crate::error::shorten(message)))
 }
 
 /// What is not installed.
@@ -67,21 +72,27 @@ mod tests {
     fn our_own_errors_are_told_alone() {
         let text =
             format!("{TRACE}RuntimeError: tidemart: cannot reach MySQL: refused\n\n\tat org.x(Y.scala)");
-        assert_eq!(ended(&text), "cannot reach MySQL: refused");
+        assert_eq!(ended(&text).to_string(), "cannot reach MySQL: refused");
+        assert_eq!(ended(&text).kind(), Kind::Transient);
+        let fatal = ended(&text.replace("tidemart:", "tidemart, fatal:"));
+        assert_eq!(
+            (fatal.to_string(), fatal.kind()),
+            ("cannot reach MySQL: refused".to_owned(), Kind::Fatal)
+        );
     }
 
     #[test]
     fn what_python_says_is_told_without_its_stack() {
-        assert_eq!(ended(&format!("{TRACE}ValueError: no\n\n\tat org.x")), "ValueError: no");
-        assert_eq!(ended("[A] lost an executor\n\tat org.x"), "[A] lost an executor");
+        assert_eq!(ended(&format!("{TRACE}ValueError: no\n\n\tat org.x")).to_string(), "ValueError: no");
+        assert_eq!(ended("[A] lost an executor\n\tat org.x").to_string(), "[A] lost an executor");
     }
 
     #[test]
     fn what_is_not_installed_is_named() {
         let worker = format!("{TRACE}ModuleNotFoundError: No module named 'pyspark_tidemart'\n");
-        assert!(ended(&worker).contains("environment of a worker: install the wheel"));
+        assert!(ended(&worker).to_string().contains("environment of a worker: install the wheel"));
         let driver = "[DATA_SOURCE_NOT_FOUND] Failed to find the data source: tidemart.";
-        assert!(ended(driver).contains("of the Connect server: install the wheel"));
+        assert!(ended(driver).to_string().contains("of the Connect server: install the wheel"));
         let kafka = Error::fatal("[DATA_SOURCE_NOT_FOUND] Failed to find data source: kafka.");
         assert!(starting(kafka).to_string().contains("no Kafka connector"));
     }

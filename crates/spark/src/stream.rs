@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use spark_connect::streaming::{StreamingQuery, Trigger};
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Error, Result};
 
 use crate::{Session, explain};
 
@@ -41,12 +41,12 @@ impl std::fmt::Debug for Query {
 }
 
 /// How a query goes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Look {
     /// It runs; what its last batch was, and what it does now.
     Runs(Option<Progress>, String),
-    /// It has ended, for this reason.
-    Ended(String),
+    /// It has ended, for this reason; fatal where a new start does not help.
+    Ended(Error),
 }
 
 /// What a batch was.
@@ -114,7 +114,7 @@ impl Query {
                     return Ok(Look::Runs(progress, status.status_message));
                 }
                 let said = query.exception()?.map(|exception| explain::ended(&exception.message));
-                Ok(Look::Ended(said.unwrap_or_else(|| "somebody has stopped it".to_owned())))
+                Ok(Look::Ended(said.unwrap_or_else(|| Error::transient("somebody has stopped it"))))
             })
             .await
     }

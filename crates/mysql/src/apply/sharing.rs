@@ -74,10 +74,21 @@ impl Applier {
 
     /// Takes the place of what was known, unless nobody has moved it.
     fn take(&mut self, partition: TopicPartition, mut lane: Lane) {
+        let known = self.lanes.get(&partition);
         let same = |known: &&Lane| {
-            known.checkpoint == lane.checkpoint && known.parked.version == lane.parked.version
+            known.checkpoint == lane.checkpoint
+                && known.parked.version == lane.parked.version
+                && known.held == lane.held
         };
-        if self.lanes.get(&partition).filter(same).is_none() {
+        let put_back = |known: &&Lane| {
+            known.checkpoint.epoch == lane.checkpoint.epoch
+                && known.checkpoint.sequence > lane.checkpoint.sequence
+        };
+        if let (Some(known), Some(sharing)) = (known.filter(put_back), &mut self.sharing) {
+            // It may stand where the run began again, and nothing is missing in Kafka.
+            sharing.places.insert(partition.clone(), known.checkpoint);
+        }
+        if known.filter(same).is_none() {
             self.written.clear();
             // What is beyond it was dropped before: by whoever held it, or since nothing but a truncate helps.
             lane.search = lane.held;

@@ -59,7 +59,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     let applying = async {
         let result = match args.engine {
             Engine::Native => native::run(lanes, config, shutdown.clone()).await,
-            Engine::Spark => spark::run(lanes, config, shutdown.clone()).await,
+            Engine::Spark => Box::pin(spark::run(lanes, config, shutdown.clone())).await,
         };
         shutdown.cancel();
         result

@@ -1,7 +1,7 @@
 //! Held partitions: a run that began with them ends after a while, so that the next one tries them again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,10 @@ pub(super) struct Holds {
     first: Duration,
     attempts: Attempts,
     due: HashMap<TopicPartition, Instant>,
+    /// What the run reads from its beginning.
+    planned: HashSet<TopicPartition>,
+    /// Held, and of topics that were gone when the run began: another run does not help them. Known after the first look.
+    gone: Option<HashSet<TopicPartition>>,
     looked: Instant,
 }
 
@@ -32,12 +36,14 @@ impl Holds {
         let first = Duration::from_secs(settings(config.mysql())?.hold_retry_s.into());
         let prefix = format!("{}.", settings(config.kafka())?.prefix);
         let (attempts, due) = (Attempts::default(), HashMap::new());
-        Ok(Self { prefix, first, attempts, due, looked: Instant::now() })
+        Ok(Self { prefix, first, attempts, due, planned: HashSet::new(), gone: None, looked: Instant::now() })
     }
 
     /// A run has begun.
     pub(super) fn begin(&mut self, starts: &[Start]) {
         self.due.clear();
+        self.planned = starts.iter().map(|start| start.partition.clone()).collect();
+        self.gone = None;
         self.looked = Instant::now();
         for start in starts.iter().filter(|start| start.held.is_some()) {
             self.note(&start.partition, start.checkpoint.sequence);
@@ -64,8 +70,12 @@ impl Holds {
         let held = |row: &tidemart_mysql::CheckpointStatus| {
             row.held.is_some() && row.partition.topic.starts_with(&self.prefix)
         };
-        let held: HashMap<_, _> =
+        let mut held: HashMap<_, _> =
             rows.into_iter().filter(held).map(|row| (row.partition, row.checkpoint.sequence)).collect();
+        let unplanned =
+            || held.keys().filter(|partition| !self.planned.contains(*partition)).cloned().collect();
+        let gone = self.gone.get_or_insert_with(unplanned);
+        held.retain(|partition, _| !gone.contains(partition));
         self.due.retain(|partition, _| held.contains_key(partition));
         for (partition, sequence) in &held {
             if !self.due.contains_key(partition) {

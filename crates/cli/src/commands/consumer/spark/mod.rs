@@ -9,6 +9,7 @@
 //! A supervisor that is killed leaves its query running; the next one begins another run, and what the old query does
 //! from then on comes to nothing until it ends by that.
 
+mod heartbeat;
 mod holds;
 mod plan;
 mod query;
@@ -25,7 +26,12 @@ use tidemart_spark::{Look, Progress, Query, Session};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{holds::Holds, plan::Plan, schemas::Schemas};
+use self::{
+    heartbeat::{Heartbeat, soon},
+    holds::Holds,
+    plan::Plan,
+    schemas::Schemas,
+};
 use crate::{config::Config, status::QueryStatus};
 
 /// Between two looks at the query.
@@ -63,6 +69,7 @@ pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken
         holds: Holds::new(config)?,
         backoff: Backoff::new(),
         said: None,
+        heartbeat: Heartbeat::new(config)?,
     };
     loop {
         let error = match supervisor.live(&shutdown).await {
@@ -73,12 +80,14 @@ pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken
             }
             Err(error) => error,
         };
+        supervisor.heartbeat.error = Some(chain(&error));
         if error.kind() == Kind::Fatal {
             return Err(error.into());
         }
         let pause = supervisor.backoff.next_pause();
         supervisor.say(chain(&error));
-        if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        let pausing = supervisor.heartbeat.clone().beside(tokio::time::sleep(pause));
+        if shutdown.run_until_cancelled(pausing).await.is_none() {
             return Ok(());
         }
     }
@@ -92,6 +101,8 @@ struct Supervisor<'a> {
     backoff: Backoff,
     /// The error that was said last, and when.
     said: Option<(String, Instant)>,
+    /// Tells that somebody is at it while no query runs.
+    heartbeat: Heartbeat,
 }
 
 impl Supervisor<'_> {
@@ -107,8 +118,8 @@ impl Supervisor<'_> {
 
     /// One run of the query.
     async fn live(&mut self, shutdown: &CancellationToken) -> Result<End> {
-        let Some(session) = shutdown.run_until_cancelled(Session::open(settings(self.config.spark())?)).await
-        else {
+        let opening = self.heartbeat.clone().beside(Session::open(settings(self.config.spark())?));
+        let Some(session) = shutdown.run_until_cancelled(opening).await else {
             return Ok(End::Asked);
         };
         let session = session?;
@@ -124,20 +135,22 @@ impl Supervisor<'_> {
     /// Starts a query where the checkpoints stand.
     async fn begin(&mut self, session: &Session) -> Result<Begun> {
         let (kafka, mysql) = (settings(self.config.kafka())?, settings(self.config.mysql())?);
+        // A database that was put back to an older state may lack tables of ours.
+        tidemart_mysql::migrate(mysql).await?;
         let mut conn = tidemart_mysql::connect(mysql).await?;
-        self.schemas.follow(&mut conn).await?;
-        let plan = loop {
-            if let Some(plan) = Plan::make(kafka, &mut conn).await? {
-                break plan;
-            }
-            tokio::time::sleep(NO_TOPICS).await;
-        };
+        let planning = self.heartbeat.clone();
+        let plan = planning.beside(self.plan(kafka, &mut conn)).await?;
         let run = Run { prefix: kafka.prefix.clone(), id: uuid::Uuid::new_v4().to_string() };
-        let number = run.begin(&mut conn, &plan.starts).await?;
+        let number = soon(run.begin(&mut conn, &plan.starts)).await?;
         self.holds.begin(&plan.starts);
+        self.heartbeat.run = Some(run.clone());
         drop(conn.disconnect().await);
-        let stream = query::stream(self.config, self.lanes, &run, &plan, session).await?;
-        let query = session.stream(stream).await?;
+        let starting = async {
+            let stream = query::stream(self.config, self.lanes, &run, &plan, session).await?;
+            session.stream(stream).await
+        };
+        let query = self.heartbeat.clone().beside(starting).await?;
+        self.heartbeat.error = None;
         info!(
             run = run.id,
             partitions = plan.starts.len(),
@@ -145,6 +158,18 @@ impl Supervisor<'_> {
             "the query of Spark runs"
         );
         Ok(Begun { run, number, query })
+    }
+
+    /// Where the tables' partitions stand, once there are any; their schemas are stored before.
+    async fn plan(&mut self, kafka: &tidemart_kafka::Config, conn: &mut Conn) -> Result<Plan> {
+        loop {
+            let plan = Plan::make(kafka, conn).await?;
+            self.schemas.follow(conn).await?;
+            if let Some(plan) = plan {
+                return Ok(plan);
+            }
+            tokio::time::sleep(NO_TOPICS).await;
+        }
     }
 
     /// Follows a query until it ends.
@@ -163,8 +188,8 @@ impl Supervisor<'_> {
             Ok(End::Retry) => QueryStatus::starting(None),
             Err(error) => QueryStatus::starting(Some(chain(error))),
         };
-        drop(begun.run.note(&mut conn, &told.json()).await);
-        drop(conn.disconnect().await);
+        drop(soon(begun.run.note(&mut conn, &told.json())).await);
+        drop(soon(async { Ok(conn.disconnect().await) }).await);
         result
     }
 
@@ -176,7 +201,7 @@ impl Supervisor<'_> {
                 Look::Runs(progress, doing) => (progress, doing),
                 Look::Ended(reason) => {
                     begun.check(conn).await?;
-                    return Err(Error::transient(reason));
+                    return Err(reason);
                 }
             };
             if progress != last {
@@ -190,12 +215,13 @@ impl Supervisor<'_> {
                     "no batch has come to its end; has the cluster free slots? its master's page shows them"
                 );
             }
-            run.note(conn, &QueryStatus::of(last.as_ref(), &doing).json()).await?;
+            let status = QueryStatus::of(last.as_ref(), &doing);
+            soon(run.note(conn, &status.json())).await?;
             begun.check(conn).await?;
-            if self.holds.is_time(conn).await? {
+            if soon(self.holds.is_time(conn)).await? {
                 return Ok(End::Retry);
             }
-            self.schemas.follow_for(conn, LOOK).await?;
+            self.heartbeat.of(status).beside(self.schemas.follow_for(conn, LOOK)).await?;
         }
     }
 }
@@ -208,7 +234,7 @@ fn settings<T>(found: anyhow::Result<&T>) -> Result<&T> {
 impl Begun {
     /// An error where the run does not count any more.
     async fn check(&self, conn: &mut Conn) -> Result<()> {
-        match self.run.standing(conn, self.number).await? {
+        match soon(self.run.standing(conn, self.number)).await? {
             Standing::Current => Ok(()),
             Standing::PutBack => Err(Error::transient("MySQL was put back to an older state")),
             Standing::Superseded => Err(Error::fatal(format!(

@@ -11,6 +11,8 @@ use tidemart_mysql::{
 use tidemart_pipeline::Result;
 use tracing::warn;
 
+use super::heartbeat::soon;
+
 /// Spark's own word for a partition's beginning ("Structured Streaming + Kafka Integration Guide", `startingOffsets`).
 const EARLIEST: i64 = -2;
 
@@ -27,7 +29,7 @@ impl Plan {
     pub(super) async fn make(kafka: &tidemart_kafka::Config, conn: &mut Conn) -> Result<Option<Self>> {
         let ranges = tidemart_kafka::ranges(kafka).await?;
         let partitions: Vec<_> = ranges.iter().map(|range| range.partition.clone()).collect();
-        let starts = starts(conn, &partitions).await?;
+        let starts = soon(starts(conn, &partitions)).await?;
         let mut plan = Self { starts: Vec::new(), offsets: Vec::new() };
         for (start, range) in starts.into_iter().zip(&ranges) {
             plan.add(start, range, conn).await?;
@@ -41,7 +43,7 @@ impl Plan {
             Ok(offset) => offset,
             Err(reason) => {
                 warn!(partition = %start.partition, reason, "partition held");
-                lose(conn, &start, &reason).await?;
+                soon(lose(conn, &start, &reason)).await?;
                 (start.held, start.rewind) = (Some(reason), true);
                 EARLIEST
             }

@@ -42,7 +42,7 @@ pub(super) async fn stream(
             format!("{}/{FOLDER}", warehouse.trim_end_matches('/'))
         }
     };
-    let folder = format!("{root}/{}", run.prefix);
+    let folder = format!("{root}/{}/{}", run.prefix, target(settings(config.mysql())?));
     forget(&folder);
     Ok(Stream {
         name: format!("tidemart consumer of {}", run.prefix),
@@ -54,6 +54,14 @@ pub(super) async fn stream(
         settings: SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         checkpoint: format!("{folder}/{}", run.id),
     })
+}
+
+/// A name for the database: consumers of one prefix into several of them leave each other's folders alone.
+fn target(mysql: &tidemart_mysql::Config) -> String {
+    let name = format!("{}@{}.{}", mysql.database, mysql.host, mysql.port);
+    name.chars()
+        .map(|sign| if sign.is_alphanumeric() || "@.-_".contains(sign) { sign } else { '_' })
+        .collect()
 }
 
 /// Removes the folders of earlier runs, where they are on this machine; elsewhere they are small and of no use to anybody.

@@ -8,7 +8,7 @@ use tidemart_pipeline::{Error, Kind, Result, error::chain};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::settings;
+use super::{heartbeat::soon, settings};
 use crate::config::Config;
 
 /// Between two looks: a record of a new version waits for as long.
@@ -31,7 +31,7 @@ impl Schemas {
     /// Stores what is new.
     pub(super) async fn follow(&mut self, conn: &mut Conn) -> Result<()> {
         let news = self.watch.news().await?;
-        if news.is_empty() { Ok(()) } else { schemas::store(conn, &news).await }
+        if news.is_empty() { Ok(()) } else { soon(schemas::store(conn, &news)).await }
     }
 
     fn say(&mut self, error: &Error) {
