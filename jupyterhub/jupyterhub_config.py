@@ -50,6 +50,16 @@ class Sandboxed(SimpleLocalProcessSpawner):
         env.update(USER=self.user.name, HOME=f"/home/{self.user.name}", SHELL="/bin/bash")
         return env
 
+    def make_preexec_fn(self, name):
+        """None: the other one makes a home folder below /tmp, and bwrap sees to the user's own."""
+
+    def get_state(self):
+        """Without the process: no server outlives the hub, and after a new start of the machine that number is another's."""
+        return without_process(super().get_state())
+
+    def load_state(self, state):
+        super().load_state(without_process(state))
+
     async def start(self):
         self.port = random_port()
         folder = HERE / "users" / self.user.name
@@ -98,6 +108,10 @@ class Sandboxed(SimpleLocalProcessSpawner):
         wall += ["--bind", str(home), f"/home/{self.user.name}", "--chdir", f"/home/{self.user.name}"]
         # What is made in the folders that are memory counts; these would be memory without a bound.
         return [*wall, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def without_process(state):
+    return {name: value for name, value in state.items() if name != "pid"}
 
 
 c = get_config()  # noqa: F821
