@@ -64,9 +64,10 @@ class Sandboxed(SimpleLocalProcessSpawner):
         self.port = random_port()
         folder = HERE / "users" / self.user.name
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "sockets").mkdir(parents=True, mode=0o700)
+        for sockets in ["sockets", "server"]:
+            (folder / sockets).mkdir(parents=True, mode=0o700)
         (folder / "passwd").write_text(f"{self.user.name}:x:1000:1000::/home/{self.user.name}:/bin/bash\n")
-        outside, inside = [f"{self.port}={folder}/sockets/server"], [f"/run/sockets/server={self.port}"]
+        outside, inside = [f"{self.port}={folder}/server/socket"], [f"/run/server/socket={self.port}"]
         for name, port in SETTINGS["reach"].items():
             outside.append(f"{folder}/sockets/{name}={port}")
             inside.append(f"{port}=/run/sockets/{name}")
@@ -102,7 +103,9 @@ class Sandboxed(SimpleLocalProcessSpawner):
         # The Python that the environment was made of, where it is not the system's.
         for path in {ENVIRONMENT, *({sys.base_prefix} - {"/usr"})}:
             wall += ["--ro-bind", path, path]
-        wall += ["--ro-bind", str(HERE / "sandbox"), "/run/tidemart", "--bind", f"{folder}/sockets", "/run/sockets"]
+        wall += ["--ro-bind", str(HERE / "sandbox"), "/run/tidemart"]
+        # The user may write only where the user's own server listens.
+        wall += ["--ro-bind", f"{folder}/sockets", "/run/sockets", "--bind", f"{folder}/server", "/run/server"]
         if SETTINGS["tidemart"]:
             wall += ["--ro-bind", SETTINGS["tidemart"], "/opt/tidemart/bin/tidemart"]
         wall += ["--bind", str(home), f"/home/{self.user.name}", "--chdir", f"/home/{self.user.name}"]

@@ -8,7 +8,10 @@ folder that both sides see.
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
+import stat
 import sys
 
 
@@ -21,7 +24,23 @@ async def carry(reader, writer):
 
 
 async def connect(end):
-    return await (asyncio.open_connection("127.0.0.1", int(end)) if end.isdigit() else asyncio.open_unix_connection(end))
+    if end.isdigit():
+        return await asyncio.open_connection("127.0.0.1", int(end))
+    with pinned(end) as path:
+        return await asyncio.open_unix_connection(path)
+
+
+@contextlib.contextmanager
+def pinned(end):
+    """A path that leads to this very socket, whatever comes into its place: the other side may write in the folder, and
+    would have us follow a link to where it cannot go itself."""
+    number = os.open(end, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            raise OSError(errno.ENOTSOCK, "not a socket", end)
+        yield f"/proc/self/fd/{number}"
+    finally:
+        os.close(number)
 
 
 def carrier(end):

@@ -161,11 +161,54 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpListener, UnixStream},
+        net::{TcpListener, UnixListener, UnixStream},
+        process::Child,
         time::{sleep, timeout},
     };
 
     use super::*;
+
+    /// Carries between these pairs of ends as long as it is kept.
+    fn relay(pairs: &[String]) -> Child {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../jupyterhub/sandbox/relay.py");
+        let mut relay = Command::new("python3");
+        relay.arg("-I").arg(script).args(pairs).args(["--", "cat"]);
+        // Cat ends with its input, which ends with us.
+        relay.stdin(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap()
+    }
+
+    /// A connection, once somebody listens.
+    async fn connected(socket: &Path) -> UnixStream {
+        loop {
+            match UnixStream::connect(socket).await {
+                Ok(near) => return near,
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    /// A user's server may write where its own socket is, and would lead the hub's side to those of others.
+    #[tokio::test]
+    async fn a_link_in_the_place_of_a_socket_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let listener = UnixListener::bind(path("others")).unwrap();
+        std::os::unix::fs::symlink(path("others"), path("link")).unwrap();
+        std::fs::write(path("file"), "").unwrap();
+        let pair = |near, far| format!("{}={}", path(near).display(), path(far).display());
+        let _relay = relay(&[pair("by link", "link"), pair("by file", "file"), pair("straight", "others")]);
+        let seen = async {
+            for refused in ["by link", "by file"] {
+                let read = connected(&path(refused)).await.read(&mut [0; 1]).await;
+                assert!(read.is_err() || read.is_ok_and(|bytes| bytes == 0), "{refused}");
+            }
+            let mut near = connected(&path("straight")).await;
+            near.write_all(b"x").await.unwrap();
+            let (mut far, _) = listener.accept().await.unwrap();
+            assert_eq!(far.read_u8().await.unwrap(), b'x', "the first that comes is the one that may");
+        };
+        timeout(Duration::from_secs(20), seen).await.expect("all end");
+    }
 
     /// As Jupyter's server does with who comes while it looks for a port: the hub would wait for an answer for ever.
     #[tokio::test]
@@ -174,18 +217,9 @@ mod tests {
         let socket = folder.path().join("socket");
         let listener = TcpListener::bind((HOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../jupyterhub/sandbox/relay.py");
-        let mut relay = Command::new("python3");
-        relay.arg("-I").arg(script).arg(format!("{}={port}", socket.display())).args(["--", "cat"]);
-        // Cat ends with its input, which ends with us.
-        let _relay = relay.stdin(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let _relay = relay(&[format!("{}={port}", socket.display())]);
         let ended = async {
-            let mut near = loop {
-                match UnixStream::connect(&socket).await {
-                    Ok(near) => break near,
-                    Err(_) => sleep(Duration::from_millis(10)).await,
-                }
-            };
+            let mut near = connected(&socket).await;
             near.write_all(b"GET").await.unwrap();
             let (far, _) = listener.accept().await.unwrap();
             far.readable().await.unwrap();
