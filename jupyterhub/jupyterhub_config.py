@@ -146,6 +146,8 @@ c.ConfigurableHTTPProxy.command = [
 
 c.Spawner.default_url = "/lab"
 c.Spawner.ip = "127.0.0.1"
+# The server itself runs nothing of the user's; kernels and terminals do.
+c.Spawner.disable_user_config = True
 c.Spawner.start_timeout = c.Spawner.http_timeout = 120
 c.LocalProcessSpawner.interrupt_timeout = 3
 c.Spawner.env_keep = ["LANG", "TZ"]

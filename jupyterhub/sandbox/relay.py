@@ -63,10 +63,11 @@ async def listen(pairs):
             await asyncio.start_unix_server(carrier(far), end)
 
 
-async def run(pairs, program):
-    """The program's exit status; it is asked to end when we are."""
+async def run(pairs, program, started=lambda child: None):
+    """The program's exit status; it is asked to end when we are. `started` is told its process id."""
     await listen(pairs)
     child = await asyncio.create_subprocess_exec(*program)
+    started(child.pid)
 
     def end():
         with contextlib.suppress(ProcessLookupError):
