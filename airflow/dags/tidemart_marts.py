@@ -28,7 +28,7 @@ MARTS = ["user_sales", "product_sales"]
 ASSETS = {mart: Asset(name=mart, uri=f"x-tidemart://mart/{mart}", group="marts") for mart in MARTS}
 # What computes them: `mysql`, or `spark` where there is a cluster.
 ENGINE = os.environ.get("TIDEMART_DAGS_ENGINE", "mysql")
-# The first month that is caught up; the one of the first start, so that a laptop is not busy with years of history.
+# The first month that is caught up: that of the day before the first start, so that a laptop is not busy with years of history.
 FIRST = pendulum.parse(os.environ.get("TIDEMART_DAGS_FIRST_MONTH", "2026-01") + "-01", tz="UTC")
 
 

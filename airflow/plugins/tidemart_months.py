@@ -1,4 +1,7 @@
-"""The marts' timetable: every day, but a month that is over is one interval."""
+"""The marts' timetable: every day, but a month that is over is one interval.
+
+The first run decides where it begins; months before that one are a backfill's.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
 DAY = timedelta(days=1)
+# From an interval's end to its run: longer than the replica may be behind (MAX_LAG of tidemart_tasks), or what `fresh` lets
+# pass could lack a month's last minute.
+SETTLE = timedelta(minutes=2)
 
 
 class MonthsDaily(Timetable):
@@ -20,7 +26,7 @@ class MonthsDaily(Timetable):
     backfill) is one interval up to the month's end or today: nobody gains from computing March thirty-one times.
     """
 
-    description = "every day at midnight UTC; months that are over at once"
+    description = "every day after midnight UTC; months that are over at once"
     periodic = True
 
     def __init__(self) -> None:
@@ -56,7 +62,7 @@ class MonthsDaily(Timetable):
         if restriction.latest is not None and start > restriction.latest:
             return None
         end = min(month_of(start).add(months=1), max(today, start + DAY))
-        return DagRunInfo.interval(start=start, end=end)
+        return DagRunInfo(run_after=end + SETTLE, data_interval=DataInterval(start=start, end=end))
 
 
 def day_of(moment: pendulum.DateTime) -> pendulum.DateTime:

@@ -15,7 +15,8 @@ WRITER = os.environ.get("TIDEMART_DAGS_WRITER", "tidemart.toml")
 # Settings of an account that may only read.
 READER = os.environ.get("TIDEMART_DAGS_READER", WRITER)
 
-# Seconds that the replica may be behind the source, and that are waited for it to catch up.
+# Seconds that the replica may be behind the source (the timetable waits longer than that, tidemart_months), and that are
+# waited for it to catch up.
 MAX_LAG = os.environ.get("TIDEMART_DAGS_MAX_LAG", "60")
 PATIENCE = os.environ.get("TIDEMART_DAGS_PATIENCE", "300")
 

@@ -29,6 +29,7 @@ await withPage(async page => {
   const newest = async () => {
     const query = 'state=success&order_by=-start_date&limit=1';
     const answer = await page.evaluate(async path => (await fetch(path)).json(), `/api/v2/dags/${DAG}/dagRuns?${query}`);
+    if (!answer.dag_runs.length) throw new Error(`no run of ${DAG} has ended well yet: wait for one, or trigger it`);
     return answer.dag_runs[0].dag_run_id;
   };
   const id = encodeURIComponent(run ?? await newest());

@@ -15,6 +15,8 @@ use toml::{Table, Value};
 use super::{Row, Surroundings};
 use crate::config::Config;
 
+/// A day, in microseconds.
+const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// Who computes the marts.
 const WRITER: &str = "airflow_marts";
 /// Who looks, in Postgres and in MariaDB.
@@ -41,11 +43,15 @@ pub(super) async fn launch(
         writer: accounts.settings(&config, surroundings, Side::Writer, spark)?,
         reader: accounts.settings(&config, surroundings, Side::Reader, None)?,
         variables: vec![("TIDEMART_DAGS_ENGINE".to_owned(), engine.to_owned())],
-        // 2026-03-01, of which the day is left out.
-        first_month: Timestamp::now().month().to_string().chars().take(7).collect(),
+        first_month: first_month(Timestamp::now()),
     };
     let airflow = Airflow { port: None, postgres: servers.postgres.address().clone(), tasks };
     Ok(Running(airflow.launch(surroundings.folder, surroundings.cache, Keep::default()).await?))
+}
+
+/// The month of yesterday, `2026-03`: on the first of a month nothing of the present one is over yet, and nothing would run.
+fn first_month(now: Timestamp) -> String {
+    now.plus(-DAY).month().to_string().chars().take("2026-03".len()).collect()
 }
 
 /// The accounts' passwords, new at each start: nobody needs to keep them.
@@ -144,5 +150,20 @@ impl Running {
 
     pub(super) async fn stop(self) {
         self.0.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn on_the_first_of_a_month_the_first_month_is_the_one_before() {
+        let at = |seconds| Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        // 2026-03-01T00:00:00Z, and a day later.
+        assert_eq!(first_month(at(1_772_323_200)), "2026-02");
+        assert_eq!(first_month(at(1_772_409_600)), "2026-03");
     }
 }
