@@ -4,7 +4,11 @@
 
 mod api;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use mysql_async::prelude::Queryable;
 use nix::{
@@ -23,6 +27,7 @@ use crate::{
 
 const MARTS: &str = "tidemart_marts";
 const VERIFY: &str = "tidemart_verify";
+const HOUSEKEEPING: &str = "tidemart_housekeeping";
 const TASKS: [&str; 5] = ["data_tests", "fresh", "product_sales", "publish", "user_sales"];
 
 /// The servers of an `up`, as its folder describes them.
@@ -106,6 +111,7 @@ async fn the_dags_do_what_they_say_and_survive_a_kill() {
     three_months_are_computed_again(&api).await;
     a_killed_scheduler_goes_on(&servers, &api).await;
     verify_finds_no_difference(&api).await;
+    what_is_old_goes(&home.data(), &api).await;
 
     up.signal(Signal::SIGINT);
     wait_for("the end", || up.has_ended()).await;
@@ -258,4 +264,19 @@ async fn verify_finds_no_difference(api: &Api) {
     let log = api.log(VERIFY, &run, "verify", 1);
     assert_eq!(state, "success", "{log}");
     assert!(log.contains("mart user_sales: equal"), "{log}");
+}
+
+/// Airflow's own command runs as a task, with the scheduler's settings: an old log is what lets it begin.
+async fn what_is_old_goes(data: &Path, api: &Api) {
+    let old = data.join("airflow/logs/old.log");
+    let file = fs::File::create(&old).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(100 * 24 * 60 * 60)).unwrap();
+    let runs = api.runs(MARTS).len();
+    let run = api.trigger(HOUSEKEEPING, json!({}));
+    let state = api.ended(HOUSEKEEPING, &run).await;
+    let log = api.log(HOUSEKEEPING, &run, "remove_old", 1);
+    assert_eq!(state, "success", "{log}");
+    assert!(log.contains("Checking table dag_run"), "{log}");
+    assert!(!old.exists());
+    assert_eq!(api.runs(MARTS).len(), runs, "what is new stays");
 }

@@ -26,7 +26,7 @@ use crate::{
     account::Account,
     cache::Cache,
     embedded::{AIRFLOW_DAGS, AIRFLOW_PLUGINS, AIRFLOW_PYTHON},
-    error::{Result, at},
+    error::{Error, Result, at},
     folder::{DataFolder, Site},
     python::Lock,
     server::{Address, HOST, Keep, Server},
@@ -37,6 +37,9 @@ const LOCK: Lock = Lock { name: "airflow", text: include_str!("../../../../airfl
 pub const USER: &str = "admin";
 /// Python imports everything before anything happens, on a machine that starts everything else at the same time.
 const READY_WITHIN: Duration = Duration::from_secs(240);
+
+/// How much of a file that holds something else an error shows.
+const SHOWN: usize = 40;
 
 /// What is written below `run/airflow`: folder, and its files.
 const FOLDERS: [(&str, &[(&str, &str)]); 3] =
@@ -145,7 +148,7 @@ impl Airflow {
         Ok(Shared {
             database: Database { server: self.postgres.clone(), password: site.admin_password.clone() },
             keys: Keys::of(&site, &scheduler, &dag_processor),
-            logs: site.data.join("logs"),
+            logs: logs(&site),
             run: site.run,
             variables,
             python: OnceCell::new(),
@@ -166,14 +169,37 @@ impl Tasks {
             add(name, &scheduler.write_run_file(&file, text.expose_secret())?);
         }
         add("BIN", &site.reachable(&self.program).await?);
+        add("LOGS", &logs(site));
         let first = site.run.join("first-month");
         if !first.exists() {
             site.write_run_file("first-month", &self.first_month)?;
         }
-        let month = std::fs::read_to_string(&first).map_err(at("read", &first))?;
-        variables.push(("TIDEMART_DAGS_FIRST_MONTH".to_owned(), month.trim().to_owned()));
+        let text = std::fs::read_to_string(&first).map_err(at("read", &first))?;
+        variables.push(("TIDEMART_DAGS_FIRST_MONTH".to_owned(), month(&first, &text)?.to_owned()));
         Ok(variables)
     }
+}
+
+/// The month that a file holds, such as `2026-03`: with anything else there the DAG would be broken, and say so nowhere but
+/// on the page.
+fn month<'a>(file: &Path, text: &'a str) -> Result<&'a str> {
+    let month = text.trim();
+    let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    let holds = month.split_once('-').is_some_and(|(year, month)| {
+        digits(year, 4) && year != "0000" && digits(month, 2) && ("01"..="12").contains(&month)
+    });
+    if holds {
+        return Ok(month);
+    }
+    let shown: String = month.chars().take(SHOWN).collect();
+    let reason =
+        format!("{} holds {shown:?}; write a month there, such as 2026-03, or remove it", file.display());
+    Err(Error::Setting { name: "airflow", reason })
+}
+
+/// Where the logs of tasks are.
+fn logs(site: &Site) -> PathBuf {
+    site.data.join("logs")
 }
 
 impl Keys {
@@ -221,4 +247,22 @@ impl Servers {
 fn write(site: &Site, below: &str, files: &[(&str, &str)]) -> Result<()> {
     site.empty_run_folder(below)?;
     files.iter().try_for_each(|(name, text)| site.write_run_file(&format!("{below}/{name}"), text).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_month_is_one_or_its_file_is_named() {
+        let file = Path::new("/data/run/airflow/first-month");
+        assert_eq!(month(file, "2026-03\n").unwrap(), "2026-03");
+        for wrong in
+            ["", "2026", "2026-3", "2026-13", "2026-00", "0000-01", "2026-03-01", "26-03", "März 2026"]
+        {
+            let error = month(file, wrong).unwrap_err().to_string();
+            assert!(error.contains("/data/run/airflow/first-month") && error.contains("2026-03"), "{error}");
+        }
+        assert!(month(file, &"x".repeat(1000)).unwrap_err().to_string().len() < 200);
+    }
 }
