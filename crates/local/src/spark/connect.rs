@@ -45,7 +45,8 @@ impl Connect {
             ("jars", format!("{}/*", programs.jars.display())),
             ("python", python.display().to_string()),
             ("pools", pools.display().to_string()),
-            ("warehouse", site.data.join("warehouse").display().to_string()),
+            // The catalog of its tables is memory: without it they are files that nobody finds, and in the way of new ones.
+            ("warehouse", java::fresh(site, "warehouse")?.display().to_string()),
         ];
         java::properties(
             site,
