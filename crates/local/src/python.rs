@@ -108,11 +108,25 @@ fn write(lock: &Lock, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The system's Python, else the first in PATH; the account must be able to run it.
+/// The system's Python, else the first in PATH.
 async fn find(account: &Account) -> Result<Python> {
     let system = Some(PathBuf::from(SYSTEM)).filter(|path| path.is_file());
-    let path = system.or_else(|| program::find("python3"));
-    let path = path.ok_or_else(|| Error::MissingProgram { program: "python3".to_owned(), advice: ADVICE })?;
+    first_usable(account, system.into_iter().chain(program::find("python3"))).await
+}
+
+/// The first one that is new enough and that the account can run; else what is wrong with the very first.
+async fn first_usable(account: &Account, paths: impl IntoIterator<Item = PathBuf>) -> Result<Python> {
+    let mut wrong = None;
+    for path in paths {
+        match look(account, path).await {
+            Ok(python) => return Ok(python),
+            Err(error) => wrong = wrong.or(Some(error)),
+        }
+    }
+    Err(wrong.unwrap_or_else(|| Error::MissingProgram { program: "python3".to_owned(), advice: ADVICE }))
+}
+
+async fn look(account: &Account, path: PathBuf) -> Result<Python> {
     let mut command = account.command(&path, Signal::SIGKILL);
     let said = program::run("python3", ADVICE, command.arg("--version")).await?;
     let version = program::new_enough("python3", &path, version(&said), OLDEST, ADVICE)?;
@@ -127,6 +141,8 @@ fn version(said: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -134,6 +150,29 @@ mod tests {
         assert_eq!(version("Python 3.11.2\n"), Some((3, 11)));
         assert_eq!(version("Python 2.7.18"), Some((2, 7)));
         assert_eq!(version("command not found"), None);
+    }
+
+    #[tokio::test]
+    async fn the_first_one_that_is_new_enough_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let set_mode = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        set_mode(folder.path());
+        let python = |name: &str, does: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+            set_mode(&path);
+            path
+        };
+        let old = python("old", "echo Python 3.8.10");
+        let broken = python("broken", "echo no such module >&2; exit 1");
+        let new = python("new", "echo Python 3.13.1");
+        let account = Account::choose(crate::DEFAULT_ACCOUNT).unwrap();
+        let found = first_usable(&account, [old.clone(), broken.clone(), new.clone()]).await.unwrap();
+        assert_eq!((found.path, found.version), (new, (3, 13)));
+        let refused = first_usable(&account, [old, broken]).await.err().unwrap().to_string();
+        assert!(refused.contains("/old is too old, and a newer python3 is not installed"), "{refused}");
+        let missing = first_usable(&account, []).await.err().unwrap().to_string();
+        assert!(missing.starts_with("python3 is not installed"), "{missing}");
     }
 
     #[test]
