@@ -54,6 +54,13 @@ impl Account {
         Self(None).command(program, parent_death)
     }
 
+    /// The same for a program that fetches: the environment says how registries and proxies are reached.
+    pub(crate) fn fetching_command(program: &Path) -> Command {
+        let mut command = Self::own_command(program, Signal::SIGKILL);
+        command.envs(std::env::vars_os());
+        command
+    }
+
     /// Gives a file or folder of ours to the account.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
         let Some(other) = &self.0 else { return Ok(()) };

@@ -2,18 +2,23 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::geteuid;
-use tokio::process::Command;
-use tracing::info;
+use nix::unistd::{geteuid, syncfs};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Result, at};
 use crate::program;
+use crate::random;
 
 /// Names another folder for the cache.
 pub const CACHE_VARIABLE: &str = "TIDEMART_CACHE";
 /// How often a process looks whether another one has finished the installation.
 const LOCK_POLL: Duration = Duration::from_millis(100);
+/// Between an entry's name and what distinguishes an attempt to make it.
+const STAGING: &str = ".new-";
 const MAVEN: &str = "install it with `apt-get install maven`";
+const COREUTILS: &str = "install coreutils";
 const UNZIP: &str = "install it with `apt-get install unzip`";
 const TAR: &str = "install it with `apt-get install tar xz-utils`";
 
@@ -63,8 +68,7 @@ impl Cache {
 
     /// The folder of a distribution; fetched and unpacked first where it is missing.
     pub(crate) async fn install(&self, distribution: &Distribution) -> Result<PathBuf> {
-        let name = format!("{}-{}", distribution.name, distribution.version);
-        self.make(&name, async |staging| {
+        self.make(&distribution.entry(), async |staging| {
             info!(server = distribution.name, version = distribution.version, "fetching");
             fetch(distribution, staging).await?;
             unpack(distribution, staging).await
@@ -74,7 +78,7 @@ impl Cache {
 
     /// The entry `name`; where it is missing, `make` fills an empty folder beside and says which
     /// file or folder in it becomes the entry. Only one process at a time makes an entry, and a
-    /// half-made one is never seen under its name.
+    /// half-made one is never seen under its name, also after a power cut.
     pub(crate) async fn make(
         &self,
         name: &str,
@@ -89,14 +93,62 @@ impl Cache {
         if entry.exists() {
             return Ok(entry);
         }
-        let staging = self.root.join(format!("{name}.new"));
-        remove(&staging)?;
+        self.remove_staging(name)?;
+        let staging = self.root.join(format!("{name}{STAGING}{}", random::hex::<8>()?));
         fs::create_dir(&staging).map_err(at("create", &staging))?;
-        let made = make(&staging).await?;
-        open_to_all(&made).await?;
-        fs::rename(&made, &entry).map_err(at("rename", &made))?;
-        remove(&staging)?;
+        let made = self.fill(&staging, &entry, make).await;
+        let removed = remove(&staging);
+        made?;
+        removed?;
         Ok(entry)
+    }
+
+    async fn fill(
+        &self,
+        staging: &Path,
+        entry: &Path,
+        make: impl AsyncFnOnce(&Path) -> Result<PathBuf>,
+    ) -> Result<()> {
+        let made = make(staging).await?;
+        open_to_all(&made).await?;
+        self.sync().await?;
+        fs::rename(&made, entry).map_err(at("rename", &made))
+    }
+
+    /// The entry's name must not be on the disk before what it holds is.
+    async fn sync(&self) -> Result<()> {
+        let root = self.root.clone();
+        let synced = spawn_blocking(move || {
+            let folder = File::open(&root).map_err(at("open", &root))?;
+            syncfs(folder).map_err(|error| at("write to the disk what is in", &root)(error.into()))
+        });
+        synced.await.map_err(|error| at("write to the disk what is in", &self.root)(error.into()))?
+    }
+
+    /// Removes what earlier attempts left; we have the lock. Each has a folder of its own: what an attempt that was killed
+    /// has started may still write in its.
+    fn remove_staging(&self, name: &str) -> Result<()> {
+        let (before, now) = (format!("{name}.new"), format!("{name}{STAGING}"));
+        for entry in fs::read_dir(&self.root).map_err(at("read", &self.root))?.flatten() {
+            let found = entry.file_name();
+            if found.to_str().is_some_and(|found| found == before || found.starts_with(&now))
+                && let Err(error) = remove(&entry.path())
+            {
+                warn!(%error, "what an earlier attempt has left stays for now");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Distribution {
+    /// Its name in the cache. A set of jars may change without its version, which is only that of one of them.
+    fn entry(&self) -> String {
+        let name = format!("{}-{}", self.name, self.version);
+        match self.unpack {
+            Unpack::Jars => format!("{name}-{:016x}", xxh3_64(self.pom.as_bytes())),
+            Unpack::Tar(_) | Unpack::Zip { .. } => name,
+        }
     }
 }
 
@@ -133,7 +185,7 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
 async fn fetch(distribution: &Distribution, staging: &Path) -> Result<()> {
     let pom = staging.join("pom.xml");
     fs::write(&pom, distribution.pom).map_err(at("write", &pom))?;
-    let mut maven = Command::new("mvn");
+    let mut maven = program::helper("mvn", MAVEN)?;
     // -C: a wrong checksum is an error, not a warning.
     maven.args(["-B", "-C", "-q", "-ntp", "-f"]).arg(&pom).arg("dependency:copy-dependencies");
     maven.arg(format!("-DoutputDirectory={}", staging.join("jars").display()));
@@ -158,7 +210,7 @@ async fn unpack(distribution: &Distribution, staging: &Path) -> Result<PathBuf> 
 }
 
 pub(crate) async fn unzip(archive: &Path, into: &Path, take: &[&str], leave: &[&str]) -> Result<()> {
-    let mut command = Command::new("unzip");
+    let mut command = program::helper("unzip", UNZIP)?;
     command.args(["-q", "-o"]).arg(archive).args(take).arg("-d").arg(into);
     if !leave.is_empty() {
         command.arg("-x").args(leave);
@@ -168,7 +220,7 @@ pub(crate) async fn unzip(archive: &Path, into: &Path, take: &[&str], leave: &[&
 
 async fn untar(archive: &Path, into: &Path) -> Result<PathBuf> {
     fs::create_dir(into).map_err(at("create", into))?;
-    let mut command = Command::new("tar");
+    let mut command = program::helper("tar", TAR)?;
     command.args(["--no-same-owner", "-xJf"]).arg(archive).arg("-C").arg(into);
     program::run("tar", TAR, &mut command).await?;
     Ok(into.to_owned())
@@ -176,8 +228,8 @@ async fn untar(archive: &Path, into: &Path) -> Result<PathBuf> {
 
 /// Whatever our umask is, the account that runs the servers must be able to read them.
 pub(crate) async fn open_to_all(path: &Path) -> Result<()> {
-    let mut command = Command::new("chmod");
-    program::run("chmod", "install coreutils", command.args(["-R", "a+rX,u+w"]).arg(path)).await.map(drop)
+    let mut command = program::helper("chmod", COREUTILS)?;
+    program::run("chmod", COREUTILS, command.args(["-R", "a+rX,u+w"]).arg(path)).await.map(drop)
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf> {
@@ -204,7 +256,38 @@ mod tests {
         assert_eq!(fs::read_to_string(&entry).unwrap(), "content");
         let again = cache.make("thing", async |_: &Path| panic!("made twice")).await.unwrap();
         assert_eq!(again, entry);
-        assert!(!folder.path().join("thing.new").exists());
+        assert_eq!(names(folder.path()), ["thing", "thing.lock"]);
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_attempt_has_left_goes_and_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        for left in ["thing.new", "thing.new-0123", "thing-2.new-0123"] {
+            fs::create_dir(folder.path().join(left)).unwrap();
+            fs::write(folder.path().join(left).join("half"), "").unwrap();
+        }
+        let make = async |staging: &Path| {
+            assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+            Ok(staging.to_owned())
+        };
+        cache.make("thing", make).await.unwrap();
+        assert_eq!(names(folder.path()), ["thing", "thing-2.new-0123", "thing.lock"]);
+    }
+
+    #[test]
+    fn other_jars_are_another_entry() {
+        let entry = |pom, unpack| Distribution { name: "set", version: "1.0", pom, unpack }.entry();
+        assert_ne!(entry("one", Unpack::Jars), entry("two", Unpack::Jars));
+        assert!(entry("one", Unpack::Jars).starts_with("set-1.0-"));
+        assert_eq!(entry("one", Unpack::Tar("archive")), "set-1.0");
     }
 
     #[tokio::test]
@@ -212,7 +295,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path());
         let failed = cache.make("thing", async |_: &Path| Err(Error::Stopped("test"))).await;
-        assert!(failed.is_err() && !folder.path().join("thing").exists());
+        assert!(failed.is_err());
+        assert_eq!(names(folder.path()), ["thing.lock"]);
         let make = async |staging: &Path| {
             assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
             Ok(staging.to_owned())

@@ -165,7 +165,7 @@ impl Kind for Kafka {
         }
         // An archive fits one class path and one Java.
         let archive = match (&self.lib, self.train) {
-            (None, false) => archive::of(cache, &site.account, DISTRIBUTION.version, &java).await,
+            (None, false) => archive::of(cache, &site.account, &lib, &java).await,
             _ => None,
         };
         Ok(Programs { java: java.path, class_path: format!("{}/*", lib.display()), archive })

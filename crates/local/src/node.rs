@@ -6,7 +6,6 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tokio::process::Command;
 use tracing::info;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -52,7 +51,7 @@ impl Cache {
                 let path = staging.join(file);
                 fs::write(&path, text).map_err(at("write", &path))?;
             }
-            let mut npm = Command::new("npm");
+            let mut npm = program::helper("npm", ADVICE)?;
             npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]);
             program::run("npm", ADVICE, npm.current_dir(staging)).await?;
             Ok(staging.to_owned())

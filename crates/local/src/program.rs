@@ -9,6 +9,7 @@ use nix::unistd::{Pid, getpgid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
+use crate::account::Account;
 use crate::error::{Error, Result};
 
 /// How much of a program's output an error shows.
@@ -134,6 +135,12 @@ pub(crate) fn new_enough<V: PartialOrd>(
     said.filter(|version| *version >= oldest).ok_or_else(too_old)
 }
 
+/// A command for a program of PATH that helps to fill the cache: it runs as we do, and ends with us, whichever way we do.
+pub(crate) fn helper(name: &str, advice: &'static str) -> Result<Command> {
+    let missing = || Error::MissingProgram { program: name.to_owned(), advice };
+    Ok(Account::fetching_command(&find(name).ok_or_else(missing)?))
+}
+
 /// Finds a program in the folders of PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -152,7 +159,6 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
-    use crate::account::Account;
 
     #[test]
     fn a_tail_is_bounded_in_lines_and_bytes() {
@@ -169,6 +175,15 @@ mod tests {
         let error =
             run("no-such-program", "install it", &mut Command::new("no-such-program")).await.unwrap_err();
         assert_eq!(error.to_string(), "no-such-program is not installed; install it");
+    }
+
+    #[tokio::test]
+    async fn a_helper_has_our_environment_and_a_missing_one_is_named() {
+        let error = helper("no-such-program", "install it").unwrap_err();
+        assert_eq!(error.to_string(), "no-such-program is not installed; install it");
+        let mut shell = helper("sh", "").unwrap();
+        let said = run("sh", "", shell.args(["-c", "echo $HOME"])).await.unwrap();
+        assert_eq!(said.trim(), std::env::var("HOME").unwrap_or_default());
     }
 
     #[tokio::test]

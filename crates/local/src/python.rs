@@ -6,7 +6,6 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tokio::process::Command;
 use tracing::info;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -71,11 +70,12 @@ impl Cache {
     async fn uv(&self, python: &Python) -> Result<PathBuf> {
         self.make(&UV.entry(python), async |staging| {
             let folder = staging.join("venv");
-            let mut venv = Command::new(&python.path);
+            let mut venv = Account::fetching_command(&python.path);
             program::run("python3 -m venv", ADVICE, venv.args(["-m", "venv"]).arg(&folder)).await?;
             let lock = write(&UV, staging)?;
-            let mut pip = Command::new(folder.join("bin/pip"));
-            pip.args(["install", "--quiet", "--no-deps", "--require-hashes", "-r"]).arg(lock);
+            let mut pip = Account::fetching_command(&folder.join("bin/pip"));
+            pip.args(["install", "--quiet", "--no-cache-dir", "--no-deps", "--require-hashes", "-r"])
+                .arg(lock);
             program::run("pip", ADVICE, &mut pip).await?;
             Ok(folder.join("bin/uv"))
         })
@@ -86,12 +86,14 @@ impl Cache {
 async fn make(lock: &Lock, uv: &Path, python: &Python, staging: &Path) -> Result<PathBuf> {
     let folder = staging.join("venv");
     let uv = || {
-        let mut command = Command::new(uv);
-        // Where it lies now is not where it is going to lie.
-        command.env("UV_PYTHON_DOWNLOADS", "never").arg("--quiet");
+        let mut command = Account::fetching_command(uv);
+        // Its own cache would be a second copy of all that is fetched, for nobody: this one goes with the attempt.
+        command.env("UV_CACHE_DIR", staging.join("uv-cache")).env("UV_PYTHON_DOWNLOADS", "never");
+        command.arg("--quiet");
         command
     };
     let mut venv = uv();
+    // Where it lies now is not where it is going to lie.
     venv.args(["venv", "--relocatable", "--python"]).arg(&python.path).arg(&folder);
     program::run("uv venv", ADVICE, &mut venv).await?;
     let mut sync = uv();

@@ -21,10 +21,10 @@ const FILE: &str = "kafka.jsa";
 /// Ending takes some seconds more while the archive is written.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The archive for this Java; made where it is missing. Without one Kafka works too, only later.
-pub(super) async fn of(cache: &Cache, account: &Account, version: &str, java: &Java) -> Option<PathBuf> {
+/// The archive for these jars of the cache and this Java; made where it is missing. Without one Kafka works too, only later.
+pub(super) async fn of(cache: &Cache, account: &Account, jars: &Path, java: &Java) -> Option<PathBuf> {
     let build: String = java.build.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = format!("kafka-{version}-java-{build}.jsa");
+    let name = format!("{}-java-{build}.jsa", jars.file_name()?.to_str()?);
     let made = cache.make(&name, async |staging| train(cache, account, staging).await).await;
     made.inspect_err(|error| warn!(%error, "kafka starts without an archive of its classes")).ok()
 }
