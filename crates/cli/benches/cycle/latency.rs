@@ -20,7 +20,7 @@ const SECONDS: u64 = 60;
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How long the last one may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Keys of the rows by which a transaction is recognised.
+/// Keys of the rows by which a transaction is recognised begin here, and at its multiples.
 const BASE: i64 = 10_000_000;
 /// Between two looks at MariaDB.
 const LOOK: Duration = Duration::from_millis(1);
@@ -34,16 +34,17 @@ pub struct Sent {
     pub committed: Instant,
 }
 
-/// Milliseconds from commit to visible, without the warm-up.
-pub async fn measure(args: &Args, servers: &Servers) -> anyhow::Result<Vec<f64>> {
+/// Milliseconds from commit to visible, without the warm-up. Each measure of the same servers has a number of its own.
+pub async fn measure(args: &Args, servers: &Servers, number: i64) -> anyhow::Result<Vec<f64>> {
+    let base = BASE * number;
     let count = args.scaled(SECONDS * 50, 400);
     let mut conn = servers.mysql().await?;
     let client = servers.postgres().await?;
-    let last = BASE + i64::try_from(count)?;
+    let last = base + i64::try_from(count)?;
     let query = |first: i64| format!("SELECT order_id FROM orders WHERE order_id BETWEEN {first} AND {last}");
     let begun = Instant::now();
-    let load = load(&client, servers.orders, count, begun);
-    let watch = watch(&mut conn, BASE + 1, last, LOOK, query);
+    let load = load(&client, servers.orders, base, count, begun);
+    let watch = watch(&mut conn, base + 1, last, LOOK, query);
     let (sent, seen) = tokio::try_join!(load, watch)?;
     let counted: Vec<_> = sent.into_iter().filter(|sent| sent.due - begun >= WARM_UP).collect();
     let since = |start: fn(&Sent) -> Instant| {
@@ -68,6 +69,7 @@ pub async fn measure(args: &Args, servers: &Servers) -> anyhow::Result<Vec<f64>>
 async fn load(
     client: &tokio_postgres::Client,
     orders: u64,
+    base: i64,
     count: u64,
     begun: Instant,
 ) -> anyhow::Result<Vec<Sent>> {
@@ -76,7 +78,7 @@ async fn load(
     for number in 0..u32::try_from(count)? {
         let due = begun + PERIOD * number;
         sleep(due.saturating_duration_since(Instant::now())).await;
-        let (first, id) = (random.random_range(1..=orders - 9), BASE + 1 + i64::from(number));
+        let (first, id) = (random.random_range(1..=orders - 9), base + 1 + i64::from(number));
         let statements = format!(
             "BEGIN; UPDATE orders SET total_amount = total_amount + 1 WHERE order_id BETWEEN {first} AND {first} + 8;
              INSERT INTO orders VALUES ({id}, 1, now(), 10, 'Pending', NULL); COMMIT"

@@ -164,7 +164,7 @@ impl<E: Engine> Scenario<'_, E> {
     async fn latency(&mut self, args: &Args) -> anyhow::Result<()> {
         let cpu = |engine: &E| engine.cpu_s();
         let before = (Instant::now(), cpu(self.engine)?);
-        let mut delays_ms = latency::measure(args, self.servers).await?;
+        let mut delays_ms = latency::measure(args, self.servers, 1).await?;
         let cores = (cpu(self.engine)? - before.1) / before.0.elapsed().as_secs_f64();
         self.add(Measure::LatencyP50, super::figures::quantile(&mut delays_ms, 0.5));
         self.add(Measure::LatencyP99, super::figures::quantile(&mut delays_ms, 0.99));

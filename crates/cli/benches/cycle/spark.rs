@@ -37,9 +37,9 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     }
     if args.measures(Part::SparkLatency) {
         // The query is warm, as one that has run for a while.
-        latency::measure(args, &servers).await?;
+        latency::measure(args, &servers, 1).await?;
         let before = (Instant::now(), cpu_s(&cluster));
-        let mut delays_ms = latency::measure(args, &servers).await?;
+        let mut delays_ms = latency::measure(args, &servers, 2).await?;
         let cores = (cpu_s(&cluster) - before.1) / before.0.elapsed().as_secs_f64();
         figures.add(Measure::SparkP50, Who::Ours, quantile(&mut delays_ms, 0.5));
         figures.add(Measure::SparkP99, Who::Ours, quantile(&mut delays_ms, 0.99));

@@ -16,6 +16,8 @@ const COLUMNS: [&str; 5] = ["topic", "partition", "offset", "value", "headers"];
 const SINK: &str = "tidemart";
 /// Where checkpoint folders go unless the settings say: a place that Spark's driver may write to, whatever it is.
 const WAREHOUSE: &str = "spark.sql.warehouse.dir";
+/// How long a broker may wait for more before it answers a task.
+const FETCH_WAIT_MS: u32 = 5;
 /// Below that.
 const FOLDER: &str = "tidemart-checkpoints";
 
@@ -91,7 +93,9 @@ fn source(config: &Config, plan: &Plan) -> Result<Vec<(String, SecretString)>> {
         ("maxOffsetsPerTrigger", spark.batch_rows.to_string()),
         ("groupIdPrefix", format!("{}-spark", kafka.prefix)),
         ("kafka.isolation.level", "read_committed".to_owned()),
-        ("kafka.metadata.max.age.ms", kafka.consumer.refresh_ms.to_string()),
+        // What a task reads is there. Its clients have asked for what comes after their last range, though, and may not
+        // ask for anything else until that is answered: with Kafka's half second, each batch took one.
+        ("kafka.fetch.max.wait.ms", FETCH_WAIT_MS.to_string()),
     ];
     let plain = plain.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
     let secret = tidemart_kafka::java(kafka)?.into_iter();
