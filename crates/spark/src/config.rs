@@ -59,8 +59,12 @@ impl Config {
         if token.is_some_and(|token| token.is_empty() || token.contains([';', '=', ' ', '/'])) {
             return Err(Error::fatal("spark.token is empty or has one of ; = / and blanks"));
         }
-        if self.mysql.as_ref().is_some_and(|place| place.contains(['/', '?', ' ']) || !place.contains(':')) {
-            return Err(Error::fatal("spark.mysql must be host:port"));
+        if let Some(place) = &self.mysql {
+            let host_and_port = self.mysql_address().filter(|(host, port)| !host.is_empty() && *port > 0);
+            if place.contains(['/', '?', ' ']) || host_and_port.is_none() {
+                let say = "must be host:port, with a port from 1 to 65535";
+                return Err(Error::fatal(format!("spark.mysql is {place:?}, {say}")));
+            }
         }
         if !(1..=10_000_000).contains(&self.batch_rows) {
             return Err(Error::fatal("spark.batch_rows must be 1 to 10000000"));
@@ -150,6 +154,19 @@ mod tests {
         for (connect, token, expected) in cases {
             let error = config(connect, token).validate().unwrap_err().to_string();
             assert!(error.contains(expected), "{connect}: {error}");
+        }
+    }
+
+    #[test]
+    fn mysqls_place_has_a_port() {
+        let with = |place: &str| Config { mysql: Some(place.to_owned()), ..config("sc://localhost", None) };
+        for place in ["db:3306", "10.0.0.1:1", "[::1]:65535"] {
+            with(place).validate().unwrap();
+            assert!(with(place).mysql_address().is_some());
+        }
+        for place in ["db", "db:", ":3306", "db:33o6", "db:0", "db:65536", "db:3306/shop", "a b:3306"] {
+            let error = with(place).validate().unwrap_err().to_string();
+            assert!(error.contains(&format!("spark.mysql is {place:?}, must be host:port")), "{error}");
         }
     }
 
