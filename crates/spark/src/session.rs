@@ -31,9 +31,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// So many looks in a row that find nobody are the end.
 const LOOKS: u32 = 3;
 /// Longest wait for what takes no work of the cluster.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Limit = Limit { longest: Duration::from_secs(60), remedy: "" };
 /// Longest wait for a computation.
-const LONG_ANSWER: Duration = Duration::from_secs(6 * 3600);
+const LONG_ANSWER: Limit = Limit { longest: Duration::from_secs(6 * 3600), remedy: "" };
 
 /// Longest wait for the end of a session that is given up.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -44,6 +44,14 @@ const REDACTED: (&str, &str) = (
     "spark.sql.redaction.string.regex",
     r#"(?i)(password|token|secret)["']?\s*(value)?\s*[=:]\s*("(\\.|[^"\\])*"|'[^']*'|[^\s"'&,)]+)"#,
 );
+
+/// How long an answer may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) longest: Duration,
+    /// What to do where it takes longer; may be empty.
+    pub(crate) remedy: &'static str,
+}
 
 /// A row, each value as text.
 pub type Row = Vec<Option<String>>;
@@ -133,9 +141,9 @@ impl Session {
         self.call(ANSWER, work).await
     }
 
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
-        limit: Duration,
+        limit: Limit,
         work: impl FnOnce(&SparkSession) -> std::result::Result<T, SparkError> + Send + 'static,
     ) -> Result<T> {
         let spark = Arc::clone(&self.spark);
@@ -178,7 +186,7 @@ fn in_thread<T: Send + 'static>(
 /// Waits for an answer as long as the server is there.
 async fn watched<T>(
     address: &(String, u16),
-    limit: Duration,
+    limit: Limit,
     mut answer: oneshot::Receiver<Result<T>>,
 ) -> Result<T> {
     let (begun, mut missed) = (Instant::now(), 0);
@@ -194,8 +202,9 @@ async fn watched<T>(
             let (host, port) = address;
             return Err(Error::transient(format!("the Spark Connect server at {host}:{port} is gone")));
         }
-        if begun.elapsed() > limit {
-            return Err(Error::transient(format!("no answer from Spark within {} s", limit.as_secs())));
+        if begun.elapsed() > limit.longest {
+            let seconds = limit.longest.as_secs();
+            return Err(Error::transient(format!("no answer from Spark within {seconds} s{}", limit.remedy)));
         }
     }
 }

@@ -1,11 +1,20 @@
 //! A streaming query: Kafka's messages into a sink.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use spark_connect::streaming::{StreamingQuery, Trigger};
 use tidemart_pipeline::{Error, Result};
 
-use crate::{Session, explain};
+use crate::{Session, explain, session::Limit};
+
+/// Longest wait for a query's start, which takes the driver's work and none of the executors'.
+const STARTED: Limit = Limit {
+    longest: Duration::from_secs(300),
+    remedy: "; look at the Connect server's log and its page of threads, and whether the driver reaches Kafka's brokers \
+             (spark.kafka) and the folder of the checkpoints (spark.checkpoints)",
+};
 
 /// What a query does. Options hold passwords, and are never printed.
 pub struct Stream {
@@ -68,7 +77,7 @@ impl Session {
     /// # Errors
     /// As [`Session::rows`]; fatal where the source or the sink is not installed.
     pub async fn stream(&self, stream: Stream) -> Result<Query> {
-        let started = self.long(move |spark| {
+        let started = self.call(STARTED, move |spark| {
             for (name, value) in &stream.settings {
                 spark.conf().set(name, value)?;
             }
