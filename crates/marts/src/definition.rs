@@ -10,6 +10,7 @@ use tidemart_pipeline::{Error, Result};
 use crate::{
     measures::{Measures, MeasuresToml, columns},
     month::Month,
+    session::{TextRow, number},
 };
 
 /// The place in a SELECT or a test where a restriction goes; a comment, so that the file is SQL as it stands.
@@ -289,6 +290,23 @@ impl Mart {
         Some(narrow.bounds.replace(RESTRICTION, &self.month_condition(part)))
     }
 
+    /// The bounds in the answer to such a SELECT; `None` where the month has no rows.
+    pub(crate) fn read_bounds(&self, rows: &[TextRow]) -> Result<Option<(i64, i64)>> {
+        let row = rows.first().map_or(&[][..], |row| row);
+        if row.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let bound = |index: usize| row.get(index).and_then(|bound| number::<i64>(bound.as_ref()));
+        // Taken for an empty month, it would be deleted.
+        bound(0).zip(bound(1)).map(Some).ok_or_else(|| {
+            let (name, bounded) = (&self.name, self.toml.narrow.as_ref().map_or("", |narrow| &narrow.bounded));
+            Error::fatal(format!(
+                "marts/{name}/mart.toml: narrow.bounds must give the least and the greatest {bounded} as integers; \
+                 correct it, or name another column in narrow.bounded"
+            ))
+        })
+    }
+
     /// The SELECT of a month, with what follows from it for the column that has bounds.
     pub(crate) fn select_bounded(&self, part: &Part, (least, greatest): (i64, i64)) -> String {
         let bounded = self.toml.narrow.as_ref();
@@ -545,6 +563,28 @@ mod tests {
             mart.own_condition(&parts[1], "m"),
             "m.`month` = '2026-02-01' AND m.`product_name` IN ('y')"
         );
+    }
+
+    #[test]
+    fn only_null_bounds_are_of_an_empty_month() {
+        let mart = find("product_sales").unwrap();
+        let row =
+            |values: &[Option<&str>]| vec![values.iter().map(|value| value.map(str::to_owned)).collect()];
+        assert_eq!(mart.read_bounds(&row(&[Some("-5"), Some("9")])).unwrap(), Some((-5, 9)));
+        assert_eq!(mart.read_bounds(&row(&[None, None])).unwrap(), None);
+        assert_eq!(mart.read_bounds(&[]).unwrap(), None);
+        for wrong in [
+            &[Some("a1"), Some("b7")][..],
+            &[Some("5.0"), Some("9.0")],
+            &[Some("5"), Some("18446744073709551615")],
+            &[Some("5"), None],
+            &[Some("5")],
+        ] {
+            let error = mart.read_bounds(&row(wrong)).unwrap_err();
+            let told = error.to_string();
+            assert_eq!(error.kind(), tidemart_pipeline::Kind::Fatal);
+            assert!(told.contains("marts/product_sales/mart.toml") && told.contains("d.order_id"), "{told}");
+        }
     }
 
     #[test]

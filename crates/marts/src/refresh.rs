@@ -281,12 +281,8 @@ async fn select(session: &mut Session, mart: &Mart, part: &Part) -> Result<Vec<T
     let ids: Option<Vec<_>> = session.rows(&ids).await?.iter().map(integer).collect();
     let ids =
         ids.ok_or_else(|| Error::fatal("narrow.ids gives ids that are no integers; correct mart.toml"))?;
-    let bounds = session.rows(&bounds).await?.into_iter().next().unwrap_or_default();
-    let bound = |index: usize| bounds.get(index).and_then(|bound| number(bound.as_ref()));
-    match (bound(0), bound(1)) {
-        (Some(least), Some(greatest)) if !ids.is_empty() => {
-            session.rows(&mart.select_narrow(part, &ids, (least, greatest))).await
-        }
+    match mart.read_bounds(&session.rows(&bounds).await?)? {
+        Some(bounds) if !ids.is_empty() => session.rows(&mart.select_narrow(part, &ids, bounds)).await,
         // Nothing has such a value any more, or the month is empty.
         _ => Ok(Vec::new()),
     }

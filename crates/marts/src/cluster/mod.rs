@@ -68,9 +68,8 @@ pub(crate) async fn compute(
 /// restricted, it is: what is not needed of a large table is then not read.
 async fn select(snapshot: &mut Session, mart: &Mart, part: &Part) -> Result<Option<String>> {
     let Some(bounds) = mart.bounds(part) else { return Ok(Some(mart.select(part))) };
-    let row = snapshot.rows(&bounds).await?.into_iter().next().unwrap_or_default();
-    let bound = |index: usize| row.get(index).and_then(|bound| number::<i64>(bound.as_ref()));
-    Ok(bound(0).zip(bound(1)).map(|bounds| mart.select_bounded(part, bounds)))
+    let bounds = mart.read_bounds(&snapshot.rows(&bounds).await?)?;
+    Ok(bounds.map(|bounds| mart.select_bounded(part, bounds)))
 }
 
 /// Which of the sources is best sent whole to every task, instead of both sides of a join being sorted: all but the
