@@ -17,6 +17,9 @@ use crate::{
 /// an UPDATE would then read all of it for each row of the other (minutes for 40,000 rows: seen).
 pub(crate) const BY_KEY: &str = "FORCE INDEX (PRIMARY)";
 
+/// Hexadecimal digits that end the name of a table of [`prepare_real`].
+const UNIQUE: usize = 8;
+
 /// How the mart changed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Swapped {
@@ -72,20 +75,33 @@ pub(crate) async fn compute(
 /// Makes a table beside the mart, for rows that come from another session than ours: the stage is seen by none. Its name
 /// is new each time: whoever still writes for a rebuild that died finds no table. Ends a transaction.
 pub(crate) async fn prepare_real(session: &mut Session, mart: &Mart) -> Result<String> {
-    let prefix = format!("tidemart_stage_{}_", mart.name);
+    let prefix = real_prefix(&mart.name);
     let left = format!(
         "SELECT table_name FROM information_schema.tables \
          WHERE table_schema = DATABASE() AND LEFT(table_name, CHAR_LENGTH({0})) = {0}",
         quote_string(&prefix)
     );
+    let tables = session.rows(&left).await?.into_iter().filter_map(|row| row.into_iter().next().flatten());
     // The rebuild's lock is ours, so nobody uses them.
-    for table in session.rows(&left).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()) {
+    for table in tables.filter(|table| is_real_stage(table, &mart.name)) {
         drop_real(session, &quote_identifier(&table)).await?;
     }
-    let unique = session.value("SELECT LEFT(MD5(UUID()), 8)").await?.unwrap_or_default();
+    let unique = session.value(&format!("SELECT LEFT(MD5(UUID()), {UNIQUE})")).await?.unwrap_or_default();
     let table = quote_identifier(&format!("{prefix}{unique}"));
     session.run(&format!("CREATE TABLE {table} LIKE {}", mart.table())).await?;
     Ok(table)
+}
+
+fn real_prefix(mart: &str) -> String {
+    format!("tidemart_stage_{mart}_")
+}
+
+/// Whether a table is one of [`prepare_real`] of this mart; what begins alike may be of a mart `<mart>_daily`.
+fn is_real_stage(table: &str, mart: &str) -> bool {
+    let unique = table.strip_prefix(&real_prefix(mart));
+    unique.is_some_and(|unique| {
+        unique.len() == UNIQUE && unique.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// Fills the stage with the rows of such a table, and says how many. Ends no transaction.
@@ -154,4 +170,25 @@ pub(crate) async fn insert(session: &mut Session, mart: &Mart, from: &str) -> Re
 
 fn name(mart: &Mart) -> String {
     quote_identifier(&format!("tidemart_stage_{}", mart.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_of_a_mart_with_a_longer_name_are_not_its() {
+        assert!(is_real_stage("tidemart_stage_sales_0123abcd", "sales"));
+        for other in [
+            "tidemart_stage_sales",
+            "tidemart_stage_sales_daily",
+            "tidemart_stage_sales_daily_0123abcd",
+            "tidemart_stage_sales_0123abc",
+            "tidemart_stage_sales_0123abcde",
+            "tidemart_stage_sales_0123ABCD",
+            "tidemart_stage_sale_0123abcd",
+        ] {
+            assert!(!is_real_stage(other, "sales"), "{other}");
+        }
+    }
 }

@@ -123,6 +123,24 @@ async fn what_changes_while_the_cluster_computes_is_computed_anew_afterwards() {
     .await;
 }
 
+/// A mart may be called as another one with something behind.
+#[tokio::test]
+async fn a_stage_that_was_left_goes_and_that_of_another_mart_stays() {
+    let engine = engine().await;
+    on_both(async |target| {
+        let mut feed = Feed::complete(&target).await;
+        feed.apply_all(Model::new(62).events(8)).await;
+        target.refresh_all().await;
+        for name in ["user_sales_0123abcd", "user_sales_daily_0123abcd"] {
+            target.execute(&format!("CREATE TABLE tidemart_stage_{name} (a INT)")).await;
+        }
+        rebuild_by(&engine, &target.config, "user_sales", Scope::Full).await.unwrap();
+        assert_eq!(target.number(LEFT).await, 1);
+        target.execute("DROP TABLE tidemart_stage_user_sales_daily_0123abcd").await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_cluster_that_is_not_there_or_refuses_leaves_the_mart_as_it_was() {
     on_both(async |target| {
