@@ -35,7 +35,7 @@ pub use check::{Difference, Kind, Report, check};
 pub use definition::{MartInfo, list, mark_rules};
 pub use folder::{Finding, FolderReport, check_folder, use_folder};
 pub use month::{Month, MonthError};
-pub use rebuild::{Engine, Rebuilt, Scope, rebuild, rebuild_by};
+pub use rebuild::{Engine, Rebuilt, Scope, rebuild, rebuild_by, rebuild_until};
 pub use refresh::{Refreshed, refresh};
 pub use rounds::{run_tests, test_month};
 pub use state::{MartStatus, status};

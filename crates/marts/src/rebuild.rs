@@ -8,6 +8,7 @@
 use serde::Serialize;
 use tidemart_mysql::{Config, quote_string};
 use tidemart_pipeline::{Error, Result, failpoint};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     changes::Fate,
@@ -65,16 +66,37 @@ pub async fn rebuild(config: &Config, mart: &str, scope: Scope) -> Result<Rebuil
 /// # Errors
 /// As [`rebuild`]; fatal where Spark finds the mart's SELECT wrong, with file and line; transient where the cluster is away.
 pub async fn rebuild_by(engine: &Engine, config: &Config, mart: &str, scope: Scope) -> Result<Rebuilt> {
+    rebuild_until(engine, config, mart, scope, &CancellationToken::new()).await
+}
+
+/// The same; a cluster that still computes when it is stopped computes no further. Dropping the future is enough for the
+/// database, but says nothing to a cluster in time.
+///
+/// # Errors
+/// As [`rebuild_by`]; transient where it was stopped.
+pub async fn rebuild_until(
+    engine: &Engine,
+    config: &Config,
+    mart: &str,
+    scope: Scope,
+    stop: &CancellationToken,
+) -> Result<Rebuilt> {
     let mart = definition::find(mart)?;
     let mut session = Session::open(config).await?;
-    let result = run(&mut session, engine, mart, scope).await.map_err(of_mart(&mart.name));
+    let result = run(&mut session, engine, mart, scope, stop).await.map_err(of_mart(&mart.name));
     // Its locks end with it, but a server may take its time over that.
     drop(session.unlock(Lock::Rebuild, &mart.name).await);
     session.close().await;
     result
 }
 
-async fn run(session: &mut Session, engine: &Engine, mart: &'static Mart, scope: Scope) -> Result<Rebuilt> {
+async fn run(
+    session: &mut Session,
+    engine: &Engine,
+    mart: &'static Mart,
+    scope: Scope,
+    stop: &CancellationToken,
+) -> Result<Rebuilt> {
     state::prepare(session, mart).await?;
     if let Some(reason) = sources::missing(session, mart).await? {
         return Err(Error::fatal(reason));
@@ -93,7 +115,7 @@ async fn run(session: &mut Session, engine: &Engine, mart: &'static Mart, scope:
     let (computed, later) = match engine {
         Engine::MySql => (stage::compute(session, &mut snapshot, mart, &part).await?, Fate::Wait),
         Engine::Spark(spark) => {
-            (cluster::compute(session, &mut snapshot, spark, mart, &part).await?, Fate::Again)
+            (cluster::compute(session, &mut snapshot, spark, mart, &part, stop).await?, Fate::Again)
         }
     };
     snapshot.stay().await?;

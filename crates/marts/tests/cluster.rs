@@ -2,11 +2,12 @@
 
 use secrecy::ExposeSecret;
 use tidemart_local::testing;
-use tidemart_marts::{Engine, Scope, rebuild_by};
+use tidemart_marts::{Engine, Scope, rebuild_by, rebuild_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     histories::{assert_settled, drop_everything, of_lanes},
+    marks::eventually,
     model::Model,
     support::{Feed, MARTS, Target, on_both},
 };
@@ -119,6 +120,35 @@ async fn what_changes_while_the_cluster_computes_is_computed_anew_afterwards() {
             }
             assert_settled(&target, &model).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_stopped_leaves_no_table_and_no_change() {
+    let engine = engine().await;
+    on_both(async |target| {
+        let mut model = Model::new(61);
+        let mut feed = Feed::complete(&target).await;
+        for _ in 0..20 {
+            feed.apply_all(model.events(8)).await;
+        }
+        target.refresh_all().await;
+        let stop = CancellationToken::new();
+        let rebuilding = rebuild_until(&engine, &target.config, "user_sales", Scope::Full, &stop);
+        // The cluster writes into this table at the end.
+        let stopping = async {
+            eventually(async || target.number(LEFT).await == 1).await;
+            stop.cancel();
+        };
+        let (rebuilt, ()) = tokio::join!(rebuilding, stopping);
+        let error = rebuilt.unwrap_err();
+        assert_eq!(error.kind(), tidemart_pipeline::Kind::Transient);
+        assert!(tidemart_pipeline::error::chain(&error).contains("stopped before"), "{error}");
+        assert_eq!(target.number(LEFT).await, 0);
+        assert_eq!(target.mart("user_sales").await, model.mart("user_sales"));
+        assert_settled(&target, &model).await;
+        rebuild_by(&engine, &target.config, "user_sales", Scope::Full).await.unwrap();
     })
     .await;
 }

@@ -146,8 +146,9 @@ impl Session {
         limit: Limit,
         work: impl FnOnce(&SparkSession) -> std::result::Result<T, SparkError> + Send + 'static,
     ) -> Result<T> {
-        let spark = Arc::clone(&self.spark);
-        watched(&self.address, limit, in_thread(move || work(&spark.spark))).await
+        // Not what ends the session when it is dropped: whoever gives up this call does not wait for the thread.
+        let spark = self.spark.spark.clone();
+        watched(&self.address, limit, in_thread(move || work(&spark))).await
     }
 
     /// Ends the session at the server, and what still runs in it.

@@ -93,14 +93,37 @@ async fn each_session_has_its_own_views() {
     second.close().await;
 }
 
+const LONG: &str = "SELECT count(*) FROM range(100000000000) a WHERE sin(a.id) > 2";
+
+/// On a cluster where nobody else computes.
+async fn given_up_is_computed_no_further(page: &str, session: Session) {
+    let all = testing::page(&format!("{page}/api/v1/applications")).await;
+    let id = all.split('"').find(|word| word.starts_with("app-")).unwrap().to_owned();
+    let jobs = format!("{page}/api/v1/applications/{id}/jobs?status=running");
+    let running = async |expected: bool| {
+        let begun = std::time::Instant::now();
+        while testing::page(&jobs).await.contains("jobId") != expected {
+            assert!(begun.elapsed().as_secs() < 120, "jobs run: {}", !expected);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        rows = session.rows(LONG) => panic!("{rows:?}"),
+        () = running(true) => {}
+    }
+    drop(session);
+    running(false).await;
+}
+
 #[tokio::test]
 async fn a_server_that_goes_is_missed() {
     let cluster = testing::private_spark(tidemart_local::Spark::default()).await;
     let config =
         Config { connect: cluster.connect_url(), token: Some(cluster.token().clone()), ..Config::default() };
+    given_up_is_computed_no_further(&cluster.pages()[3], Session::open(&config).await.unwrap()).await;
     let session = Session::open(&config).await.unwrap();
     // Long enough to be at work when the server goes.
-    let long = session.rows("SELECT count(*) FROM range(100000000000) a WHERE sin(a.id) > 2");
+    let long = session.rows(LONG);
     let gone = async {
         Session::open(&config).await.unwrap().rows("SELECT sum(id) FROM range(10)").await.unwrap();
         cluster.stop().await;

@@ -14,6 +14,9 @@ use tracing::{error, info};
 
 use crate::{config::Config, output};
 
+/// Longest wait, when it is stopped, for what was begun on the cluster to end there.
+const FAREWELL: Duration = Duration::from_secs(12);
+
 /// Refresh, list and check the marts
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -116,7 +119,9 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
             let anew = full || engine == EngineName::Spark;
             let scope = month.map(Scope::Month).or(anew.then_some(Scope::Full));
             let engine = engine.with(config)?;
-            let refreshed = shutdown.run_until_cancelled(refresh(mysql, mart, scope, &engine)).await;
+            let refreshing = Box::pin(refresh(mysql, mart, scope, &engine, &shutdown));
+            let patience = if matches!(engine, Engine::Spark(_)) { FAREWELL } else { Duration::ZERO };
+            let refreshed = stopping(&shutdown, patience, refreshing).await;
             refreshed.context("stopped before it was done")?
         }
         Action::List { json } => list(mysql, json).await,
@@ -131,6 +136,18 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     }
 }
 
+/// Waits until it is done, or for this long after the shutdown.
+async fn stopping<T>(
+    shutdown: &CancellationToken,
+    patience: Duration,
+    mut work: impl Future<Output = T> + Unpin,
+) -> Option<T> {
+    if let Some(done) = shutdown.run_until_cancelled(&mut work).await {
+        return Some(done);
+    }
+    tokio::time::timeout(patience, work).await.ok()
+}
+
 /// The mart that was named, or all.
 fn chosen(mart: Option<String>) -> Vec<String> {
     mart.map_or_else(|| tidemart_marts::list().into_iter().map(|mart| mart.name).collect(), |mart| vec![mart])
@@ -141,12 +158,14 @@ async fn refresh(
     mart: Option<String>,
     scope: Option<Scope>,
     engine: &Engine,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let (mut right, mut first_failure) = (true, None);
     // What keeps one mart from it is no business of the others.
     for mart in chosen(mart) {
-        match refresh_one(mysql, &mart, scope, engine).await {
+        match refresh_one(mysql, &mart, scope, engine, shutdown).await {
             Ok(is_right) => right &= is_right,
+            Err(failure) if shutdown.is_cancelled() => return Err(failure),
             Err(failure) if failure.is::<output::ReaderGone>() => return Err(failure),
             Err(failure) if first_failure.is_none() => first_failure = Some(failure),
             Err(failure) => error!(mart, error = format!("{failure:#}"), "cannot be refreshed either"),
@@ -162,6 +181,7 @@ async fn refresh_one(
     mart: &str,
     scope: Option<Scope>,
     engine: &Engine,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<bool> {
     if let Some(scope) = scope {
         match scope {
@@ -169,7 +189,7 @@ async fn refresh_one(
             Scope::Month(month) => info!(mart, %month, "computing the month from nothing"),
         }
         output::print(serde_json::to_string(
-            &tidemart_marts::rebuild_by(engine, mysql, mart, scope).await?,
+            &tidemart_marts::rebuild_until(engine, mysql, mart, scope, shutdown).await?,
         )?)?;
         return Ok(true);
     }

@@ -10,13 +10,14 @@ mod jdbc;
 use std::time::Duration;
 
 use tidemart_mysql::quote_identifier;
-use tidemart_pipeline::{Error, Kind, Result};
+use tidemart_pipeline::{Error, Kind, Result, error::chain};
 use tidemart_spark::{
     Session as Cluster,
     client::{SparkError, SparkSession},
 };
-use tokio::time::sleep;
-use tracing::debug;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
 use self::jdbc::Jdbc;
 use crate::{
@@ -35,13 +36,18 @@ const MOST_BROADCAST: i64 = 200_000;
 /// that a stream goes on beside.
 const PARTS: i32 = 2;
 
-/// Fills the session's stage with a part, and says how many rows.
+/// Longest wait for the end of the cluster's session, and for that of the table that it wrote.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Fills the session's stage with a part, and says how many rows. Where it is stopped before, the cluster computes no
+/// further.
 pub(crate) async fn compute(
     session: &mut Session,
     snapshot: &mut Session,
     spark: &tidemart_spark::Config,
     mart: &'static Mart,
     part: &Part,
+    stop: &CancellationToken,
 ) -> Result<u64> {
     let Some(select) = select(snapshot, mart, part).await? else { return Ok(0) };
     let jdbc = Jdbc::of(session, spark)?;
@@ -51,17 +57,33 @@ pub(crate) async fn compute(
     }
     choose_broadcast(&mut views);
     let target = stage::prepare_real(session, mart).await?;
-    session.hold().await?;
-    snapshot.stay().await?;
-    let computing = run(spark, mart, jdbc, views, select, target.clone());
-    let computed = stirring(session, snapshot, computing).await;
-    session.release().await?;
-    let adopted = match computed {
+    let stop = stop.child_token();
+    let computing = run(spark, mart, jdbc, views, select, target.clone(), stop.clone());
+    let adopted = match stirring(session, snapshot, computing, &stop).await {
         Ok(()) => stage::adopt(session, mart, &target).await,
         Err(error) => Err(error),
     };
-    stage::drop_real(session, &target).await?;
+    match &adopted {
+        Ok(_) => stage::drop_real(session, &target).await?,
+        Err(_) => give_up(session, &target).await,
+    }
     adopted
+}
+
+/// Drops the table of a computation that failed, over another session: ours may be the one that is lost. Where that
+/// takes too long, as somebody still writes, the next rebuild does it.
+async fn give_up(session: &Session, target: &str) {
+    let dropped = async {
+        let mut other = session.another().await?;
+        stage::drop_real(&mut other, target).await?;
+        other.close().await;
+        Ok::<_, Error>(())
+    };
+    match timeout(FAREWELL, dropped).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(table = target, error = chain(&error), "left for the next rebuild"),
+        Err(_) => warn!(table = target, "left for the next rebuild: MySQL does not drop it in time"),
+    }
 }
 
 /// The SELECT of a part; `None` where the month is empty. Where the mart says by which other column a month can be
@@ -140,9 +162,11 @@ async fn run(
     views: Vec<View>,
     select: String,
     target: String,
+    stop: CancellationToken,
 ) -> Result<()> {
     let begun = std::time::Instant::now();
-    let cluster = Cluster::open(spark).await?;
+    let stopped = || Error::transient("stopped before the cluster had computed it");
+    let cluster = stop.run_until_cancelled(Cluster::open(spark)).await.ok_or_else(stopped)??;
     let done = cluster.long(move |spark| {
         spark.conf().set("spark.sql.shuffle.partitions", &PARTS.to_string())?;
         for view in &views {
@@ -152,9 +176,10 @@ async fn run(
         let writer = rows.write().format("jdbc").mode("append").options(jdbc.writing());
         writer.option("dbtable", &target).save(None)
     });
-    let done = done.await.map_err(|error| located(&mart.name, error));
-    cluster.close().await;
-    done?;
+    let done = stop.run_until_cancelled(done).await;
+    // Also what still runs in it.
+    drop(timeout(FAREWELL, cluster.close()).await);
+    done.ok_or_else(stopped)?.map_err(|error| located(&mart.name, error))?;
     debug!(mart = mart.name, elapsed_ms = begun.elapsed().as_millis(), "computed by the cluster");
     Ok(())
 }
@@ -164,16 +189,31 @@ async fn stirring(
     session: &mut Session,
     snapshot: &mut Session,
     computing: impl Future<Output = Result<()>>,
+    stop: &CancellationToken,
 ) -> Result<()> {
+    session.hold().await?;
+    snapshot.stay().await?;
     let mut computing = std::pin::pin!(computing);
     loop {
         tokio::select! { biased;
-            done = &mut computing => return done,
+            done = &mut computing => {
+                session.release().await?;
+                return done;
+            }
             () = sleep(STIR) => {}
         }
-        snapshot.run("DO 1").await?;
-        session.run("DO 1").await?;
+        if let Err(error) = stir(session, snapshot).await {
+            // Without them nothing becomes of what the cluster computes.
+            stop.cancel();
+            drop(computing.await);
+            return Err(error);
+        }
     }
+}
+
+async fn stir(session: &mut Session, snapshot: &mut Session) -> Result<()> {
+    snapshot.run("DO 1").await?;
+    session.run("DO 1").await.map(drop)
 }
 
 /// Spark says where in the statement it found an error, and the statement has the lines of its file.
