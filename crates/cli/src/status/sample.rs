@@ -88,7 +88,7 @@ pub struct Table {
     pub snapshot_done: bool,
     /// Why the capture has stopped it.
     pub stopped: Option<String>,
-    /// Why the consumer holds partitions of it.
+    /// Why the consumer holds partitions of it, and which.
     pub held: Vec<String>,
     /// Changes of it that MySQL did not take, and later ones that wait behind them.
     pub dead_letters: u64,
@@ -105,6 +105,9 @@ pub struct Consumer {
     pub lag_events: Option<u64>,
     /// Age of the oldest commit that waits in Kafka; 0 when none does.
     pub lag_s: f64,
+    /// Partitions of which something waits that is of unknown age: nothing was applied there, or nothing that tells when
+    /// it was committed.
+    pub never_applied: Vec<String>,
     /// The query on Spark; `None` where there never was one.
     pub query: Option<QueryStatus>,
 }
@@ -196,6 +199,9 @@ impl Status {
             if let Some(reason) = &table.stopped {
                 return Some(format!("table {} is stopped: {reason}", table.name));
             }
+            if !table.held.is_empty() {
+                return Some(format!("table {} is held: {}", table.name, table.held.join("; ")));
+            }
         }
         let left = capture.tables.iter().filter(|table| !table.snapshot_done).count();
         if left > 0 || capture.tables.is_empty() {
@@ -203,6 +209,14 @@ impl Status {
         }
         if consumer.lag_events.is_none() {
             return Some("how much waits in Kafka is not known".to_owned());
+        }
+        // However long the limit, nobody can say that it is kept.
+        if let Some(partition) = consumer.never_applied.first() {
+            let count = consumer.never_applied.len();
+            return Some(format!(
+                "nothing was ever applied of what waits in {partition} ({count} such partitions); does `tidemart \
+                 consumer` run?"
+            ));
         }
         let (first, second) = (capture.lag_s, consumer.lag_s);
         (first + second > limit_s).then(|| {
@@ -234,5 +248,77 @@ impl Capture {
             }
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> (Capture, Consumer) {
+        let table = Table {
+            name: "public.t".to_owned(),
+            published: 5,
+            applied: 5,
+            snapshot_done: true,
+            stopped: None,
+            held: Vec::new(),
+            dead_letters: 0,
+        };
+        let capture = Capture {
+            active: Some(true),
+            events_per_s: None,
+            lag_bytes: 0,
+            lag_s: 1.0,
+            slot_bytes: 0,
+            wal_status: "reserved".to_owned(),
+            wal_danger: None,
+            tables: vec![table],
+        };
+        let consumer = Consumer {
+            members: Some(1),
+            events_per_s: None,
+            lag_events: Some(0),
+            lag_s: 2.0,
+            never_applied: Vec::new(),
+            query: None,
+        };
+        (capture, consumer)
+    }
+
+    fn late((capture, consumer): (Capture, Consumer), limit_s: f64) -> Option<String> {
+        let status = Status {
+            at_ms: 0,
+            source: Part::Known(Source { transactions_per_s: None }),
+            capture: Part::Known(capture),
+            consumer: Part::Known(consumer),
+            marts: Part::Known(Vec::new()),
+        };
+        status.late(limit_s)
+    }
+
+    #[test]
+    fn both_hops_count() {
+        assert_eq!(late(fresh(), 3.0), None);
+        assert!(late(fresh(), 2.5).unwrap().contains("consumer 2 s"));
+    }
+
+    #[test]
+    fn where_nothing_was_ever_applied_it_is_late() {
+        let (capture, mut consumer) = fresh();
+        consumer.never_applied = vec!["p.public.t[1]".to_owned(), "p.public.t[2]".to_owned()];
+        let reason = late((capture, consumer), 1e9).unwrap();
+        assert!(reason.contains("waits in p.public.t[1] (2 such partitions)"), "{reason}");
+    }
+
+    #[test]
+    fn a_held_partition_is_late_and_dead_letters_are_not() {
+        let (mut capture, consumer) = fresh();
+        capture.tables[0].dead_letters = 3;
+        assert_eq!(late((capture, consumer), 1e9), None);
+        let (mut capture, consumer) = fresh();
+        capture.tables[0].held = vec!["partition 3: a row is missing".to_owned()];
+        let reason = late((capture, consumer), 1e9).unwrap();
+        assert_eq!(reason, "table public.t is held: partition 3: a row is missing");
     }
 }

@@ -54,6 +54,14 @@ struct Found {
     mysql: Result<Replica, String>,
 }
 
+/// How long something waits in a partition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Wait {
+    age_s: f64,
+    /// Else nothing tells how old it is, and `age_s` is the least that it can be.
+    is_known: bool,
+}
+
 /// What MySQL told.
 struct Replica {
     checkpoints: Vec<CheckpointStatus>,
@@ -103,36 +111,11 @@ impl Sampler {
         if let Ok(lag) = &found.postgres {
             self.log.saw(now, lag.current_lsn.0);
         }
-        let waiting = self.waiting(&found);
+        let waiting = waiting(&self.prefix, &mut self.partitions, &found);
         let capture = self.capture(&found);
         let marts = self.marts(&found, &capture, waiting.as_ref());
         let consumer = self.consumer(&found, waiting.unwrap_or_default());
         Status { at_ms: at_us / 1000, source: self.source(&found), capture, consumer, marts }
-    }
-
-    /// Partitions that have what is not applied yet, with the age of its oldest commit; `None` where that is not known.
-    ///
-    /// Where something came after a silence it is as old as the look before it; where that look was not ours, it counts
-    /// as old as what was applied last.
-    fn waiting(&mut self, found: &Found) -> Option<BTreeMap<TopicPartition, f64>> {
-        let (Ok((positions, _)), Ok(Replica { checkpoints, .. })) = (&found.kafka, &found.mysql) else {
-            return None;
-        };
-        let (mut waiting, rows) = (BTreeMap::new(), by_partition(checkpoints));
-        for (partition, end) in ends(&self.prefix, positions) {
-            let row = rows.get(&partition);
-            let applied = row.map_or(0, |row| row.checkpoint.sequence);
-            let clock = self.partitions.entry(partition.clone()).or_default();
-            clock.saw(found.now, end);
-            if end <= applied {
-                continue;
-            }
-            let since = row.and_then(|row| row.source_commit_us).map(|us| seconds_since(found.at_us, us));
-            let seen = clock.age(found.now, applied).map(|age| age.as_secs_f64());
-            let least = clock.watched(found.now).as_secs_f64();
-            waiting.insert(partition, seen.into_iter().chain(since).reduce(f64::min).unwrap_or(least));
-        }
-        Some(waiting)
     }
 
     /// A mart is no fresher than what it is computed from; nobody knows where a part of the way does not answer.
@@ -140,7 +123,7 @@ impl Sampler {
         &self,
         found: &Found,
         capture: &Part<Capture>,
-        waiting: Option<&BTreeMap<TopicPartition, f64>>,
+        waiting: Option<&BTreeMap<TopicPartition, Wait>>,
     ) -> Part<Vec<Mart>> {
         let mut marts = match &found.mysql {
             Ok(replica) => replica.marts.clone(),
@@ -153,7 +136,7 @@ impl Sampler {
             let before = known.map(|(late, waiting)| {
                 let topics = sources(&self.prefix, &mart.name);
                 let own = waiting.iter().filter(|(partition, _)| topics.contains(&*partition.topic));
-                own.map(|(_, age_s)| *age_s).chain(late).fold(0.0, f64::max)
+                own.map(|(_, wait)| wait.age_s).chain(late).fold(0.0, f64::max)
             });
             mart.freshness_s = mart.freshness_s.zip(before).map(|(own, before)| own.max(before));
         }
@@ -194,7 +177,7 @@ impl Sampler {
         })
     }
 
-    fn consumer(&mut self, found: &Found, waiting: BTreeMap<TopicPartition, f64>) -> Part<Consumer> {
+    fn consumer(&mut self, found: &Found, waiting: BTreeMap<TopicPartition, Wait>) -> Part<Consumer> {
         let checkpoints = match &found.mysql {
             Ok(replica) => &replica.checkpoints,
             Err(problem) => return Part::Unknown(problem.clone()),
@@ -213,7 +196,12 @@ impl Sampler {
             members: found.kafka.as_ref().ok().and_then(|(_, members)| *members),
             events_per_s: self.applied.of(found.now, applied),
             lag_events,
-            lag_s: waiting.into_values().fold(0.0, f64::max),
+            lag_s: waiting.values().map(|wait| wait.age_s).fold(0.0, f64::max),
+            never_applied: waiting
+                .iter()
+                .filter(|(_, wait)| !wait.is_known)
+                .map(|(partition, _)| partition.to_string())
+                .collect(),
             query: found.mysql.as_ref().ok().and_then(|replica| replica.query.clone()),
         })
     }
@@ -282,6 +270,36 @@ fn ends(prefix: &str, positions: &Positions) -> BTreeMap<TopicPartition, u64> {
     ends
 }
 
+/// Partitions that have what is not applied yet, with the age of its oldest commit; `None` where that is not known.
+///
+/// Where something came after a silence it is as old as the look before it; where that look was not ours, it counts as
+/// old as what was applied last.
+fn waiting(
+    prefix: &str,
+    clocks: &mut BTreeMap<TopicPartition, LogClock>,
+    found: &Found,
+) -> Option<BTreeMap<TopicPartition, Wait>> {
+    let (Ok((positions, _)), Ok(Replica { checkpoints, .. })) = (&found.kafka, &found.mysql) else {
+        return None;
+    };
+    let (mut waiting, rows) = (BTreeMap::new(), by_partition(checkpoints));
+    for (partition, end) in ends(prefix, positions) {
+        let row = rows.get(&partition);
+        let applied = row.map_or(0, |row| row.checkpoint.sequence);
+        let clock = clocks.entry(partition.clone()).or_default();
+        clock.saw(found.now, end);
+        if end <= applied {
+            continue;
+        }
+        let since = row.and_then(|row| row.source_commit_us).map(|us| seconds_since(found.at_us, us));
+        let seen = clock.age(found.now, applied).map(|age| age.as_secs_f64());
+        let age_s = seen.into_iter().chain(since).reduce(f64::min);
+        let least_s = clock.watched(found.now).as_secs_f64();
+        waiting.insert(partition, Wait { age_s: age_s.unwrap_or(least_s), is_known: age_s.is_some() });
+    }
+    Some(waiting)
+}
+
 /// There may be thousands of partitions: none is looked for among all others.
 fn by_partition<'a>(
     checkpoints: impl IntoIterator<Item = &'a CheckpointStatus>,
@@ -299,7 +317,6 @@ fn tables(prefix: &str, positions: &Positions, replica: Option<&Replica>) -> Vec
     let of = |record: &tidemart_kafka::state::TableRecord| {
         let topic = topics::table(prefix, &record.table);
         let rows = || by_topic.get(topic.as_str()).into_iter().flatten();
-        let held = rows().filter_map(|row| row.held.as_ref().map(|(reason, _)| reason.clone()));
         let stopped = match &record.progress {
             tidemart_change::SnapshotProgress::Stopped(reason) => Some(reason.clone()),
             _ => None,
@@ -310,9 +327,109 @@ fn tables(prefix: &str, positions: &Positions, replica: Option<&Replica>) -> Vec
             applied: rows().map(|row| row.checkpoint.sequence).sum(),
             snapshot_done: record.progress == tidemart_change::SnapshotProgress::Done,
             stopped,
-            held: held.collect(),
+            held: held(rows().copied()),
             dead_letters: dead_letters(&record.table).unwrap_or_default(),
         }
     };
     positions.tables.values().map(of).collect()
+}
+
+/// Each reason once, with its partitions.
+fn held<'a>(rows: impl Iterator<Item = &'a CheckpointStatus>) -> Vec<String> {
+    let mut partitions: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        if let Some((reason, _)) = &row.held {
+            partitions.entry(reason).or_default().push(row.partition.partition.to_string());
+        }
+    }
+    let told = |(reason, of): (&str, Vec<String>)| {
+        let word = if of.len() == 1 { "partition" } else { "partitions" };
+        format!("{word} {}: {reason}", of.join(", "))
+    };
+    partitions.into_iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemart_change::{Checkpoint, Epoch, SnapshotProgress};
+    use tidemart_kafka::state::TableRecord;
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
+    const NOW_US: i64 = 1_000_000_000;
+
+    fn row(
+        partition: i32,
+        sequence: u64,
+        source_commit_us: Option<i64>,
+        reason: Option<&str>,
+    ) -> CheckpointStatus {
+        CheckpointStatus {
+            partition: TopicPartition { topic: topics::table("p", &table()).into(), partition },
+            checkpoint: Checkpoint { epoch: Some(EPOCH), sequence, next_offset: 0 },
+            snapshot_done: true,
+            source_commit_us,
+            source_lsn: None,
+            applied_at_us: None,
+            held: reason.map(|reason| (reason.to_owned(), 0)),
+            parked_version: 0,
+            rewind: false,
+        }
+    }
+
+    fn table() -> TableName {
+        TableName::new("public", "t")
+    }
+
+    fn found(now: Instant, sequences: &[u64], checkpoints: Vec<CheckpointStatus>) -> Found {
+        let record = TableRecord {
+            table: table(),
+            epoch: EPOCH,
+            sequences: sequences.to_vec(),
+            schema_version: 1,
+            progress: SnapshotProgress::Done,
+            origin: None,
+            repairs: Vec::new(),
+            oversize: None,
+        };
+        let positions = Positions { tables: [(table(), record)].into(), ..Positions::default() };
+        let replica = Replica { checkpoints, marts: Vec::new(), dead_letters: BTreeMap::new(), query: None };
+        Found {
+            now,
+            at_us: NOW_US,
+            postgres: Err("not asked".to_owned()),
+            kafka: Ok((positions, None)),
+            mysql: Ok(replica),
+        }
+    }
+
+    #[test]
+    fn what_waits_where_nothing_was_applied_has_no_known_age() {
+        let (mut clocks, begun) = (BTreeMap::new(), Instant::now());
+        // Applied; waits and its age is known; no row; a row without a commit; nothing was published.
+        let rows =
+            || vec![row(0, 5, None, None), row(1, 4, Some(NOW_US - 3_000_000), None), row(3, 1, None, None)];
+        let ends = [5, 5, 5, 5, 0];
+        for seconds in [0, 60] {
+            let now = begun + Duration::from_secs(seconds);
+            let waiting = waiting("p", &mut clocks, &found(now, &ends, rows())).unwrap();
+            let told: Vec<_> =
+                waiting.iter().map(|(at, wait)| (at.partition, wait.age_s, wait.is_known)).collect();
+            assert_eq!(told, [(1, 3.0, true), (2, seconds as f64, false), (3, seconds as f64, false)]);
+        }
+        // What comes while it is looked at has an age.
+        let now = begun + Duration::from_secs(62);
+        let waiting = waiting("p", &mut clocks, &found(now, &[5, 5, 5, 5, 1], rows())).unwrap();
+        let last = waiting.into_iter().next_back().unwrap();
+        assert_eq!((last.0.partition, last.1), (4, Wait { age_s: 2.0, is_known: true }));
+    }
+
+    #[test]
+    fn a_hold_names_its_partitions() {
+        let rows = [row(0, 1, None, Some("a row is missing")), row(1, 1, None, None)];
+        assert_eq!(held(rows.iter()), ["partition 0: a row is missing"]);
+        let rows = [0, 2].map(|partition| row(partition, 1, None, Some("a row is missing")));
+        assert_eq!(held(rows.iter()), ["partitions 0, 2: a row is missing"]);
+    }
 }
