@@ -8,7 +8,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::cluster::{CONSUMER, cluster, with_cluster};
+use super::{
+    cluster::{CONSUMER, cluster, with_cluster},
+    shown::assert_no_secret_shows,
+};
 use crate::{
     cycle::{Cycle, Target, wait_for},
     faults::{SPARK_HEALS_WITHIN, Trial},
@@ -39,6 +42,7 @@ async fn whatever_dies_the_query_goes_on() {
     let capture = trial.cycle.start("capture", None);
     let mut consumer = trial.cycle.start(CONSUMER, None);
     trial.heal("start").await;
+    assert_no_secret_shows(&trial.cycle).await;
 
     let folder = cluster.connect().log_file().parent().unwrap().parent().unwrap().to_owned();
     let found = processes(&format!("{}.*CoarseGrainedExecutorBackend", folder.display()));
@@ -65,6 +69,8 @@ async fn whatever_dies_the_query_goes_on() {
     restore::put_back(&mut conn, &saved, &tables).await;
     trial.heal("MySQL was put back").await;
     conn.query_drop("SELECT 1").await.unwrap();
+    // Errors and what was tried again are told there by now.
+    assert_no_secret_shows(&trial.cycle).await;
     trial.assert_whole(vec![capture, consumer]).await;
 }
 
