@@ -26,7 +26,7 @@ pub struct QueryStatus {
     pub age_s: f64,
 }
 
-/// A supervisor says how it goes every half second; it is gone after so long.
+/// A supervisor says how it goes every second; it is gone after so long.
 const GONE_S: f64 = 15.0;
 
 impl QueryStatus {

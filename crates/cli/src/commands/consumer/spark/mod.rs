@@ -35,7 +35,7 @@ use self::{
 use crate::{config::Config, status::QueryStatus};
 
 /// Between two looks at the query.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for topics, while there are none.
 const NO_TOPICS: Duration = Duration::from_secs(1);
 /// After so long without a batch although there is something to do, people are told.
