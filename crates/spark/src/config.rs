@@ -29,6 +29,9 @@ pub struct Config {
     pub checkpoints: Option<String>,
     /// Rows in a batch of the consumer, at most.
     pub batch_rows: u32,
+    /// How many tasks share a batch of the consumer. Each costs its calls of Python, so one is best for few changes and on
+    /// few cores.
+    pub tasks: u16,
 }
 
 /// Rows in a batch of the consumer.
@@ -44,6 +47,7 @@ impl Default for Config {
             kafka: None,
             checkpoints: None,
             batch_rows: DEFAULT_BATCH_ROWS,
+            tasks: 1,
         }
     }
 }
@@ -68,6 +72,9 @@ impl Config {
         }
         if !(1..=10_000_000).contains(&self.batch_rows) {
             return Err(Error::fatal("spark.batch_rows must be 1 to 10000000"));
+        }
+        if !(1..=64).contains(&self.tasks) {
+            return Err(Error::fatal(format!("spark.tasks is {}, must be 1 to 64", self.tasks)));
         }
         let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
         if token.is_some() && !here && !self.parameters().contains("use_ssl=true") {

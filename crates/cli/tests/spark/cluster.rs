@@ -35,6 +35,8 @@ async fn wheel() -> PathBuf {
 pub(super) async fn with_cluster(cycle: Cycle, more: &str) -> Cycle {
     let cluster = cluster().await;
     let (connect, token) = (cluster.connect_url(), cluster.token().expose_secret());
-    cycle.write_settings(&format!("{more}\n[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n"));
+    cycle.write_settings(&format!(
+        "{more}\n[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\ntasks = 2\n"
+    ));
     cycle
 }

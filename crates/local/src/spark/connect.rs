@@ -91,6 +91,8 @@ impl Kind for Connect {
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
         let reads = Vec::from_iter(self.spark.wheel.clone());
         let mut java = java::command(programs, site, parent_death, self.spark.driver_mb, &reads)?;
+        // It plans: much code, each part of it seldom. The second compiler would take more of the processors than it gives.
+        java.arg("-XX:TieredStopAtLevel=1");
         let properties = self.properties(programs, site)?;
         java.args(["org.apache.spark.deploy.SparkSubmit", "--properties-file"]).arg(properties);
         java.args(["--class", CLASS, "spark-internal"]);

@@ -13,7 +13,7 @@ use crate::config::Config;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// How many partitions are applied at once by this process, or are tasks of Spark, instead of consumer.lanes
+    /// How many partitions are applied at once by this process, instead of consumer.lanes; with Spark: how many tasks share a batch, instead of spark.tasks
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     lanes: Option<u16>,
 
@@ -54,12 +54,17 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
     tidemart_kafka::check(kafka).await?;
     tidemart_mysql::check(mysql).await?;
     tidemart_mysql::migrate(mysql).await?;
-    let lanes = args.lanes.unwrap_or(config.consumer.lanes);
     let asking = super::dead_letters::ask_for_missing(config, shutdown.clone());
     let applying = async {
         let result = match args.engine {
-            Engine::Native => native::run(lanes, config, shutdown.clone()).await,
-            Engine::Spark => Box::pin(spark::run(lanes, config, shutdown.clone())).await,
+            Engine::Native => {
+                let lanes = args.lanes.unwrap_or(config.consumer.lanes);
+                native::run(lanes, config, shutdown.clone()).await
+            }
+            Engine::Spark => {
+                let tasks = args.lanes.unwrap_or(config.spark()?.tasks);
+                Box::pin(spark::run(tasks, config, shutdown.clone())).await
+            }
         };
         shutdown.cancel();
         result

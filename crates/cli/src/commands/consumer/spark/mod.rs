@@ -60,10 +60,10 @@ enum End {
 }
 
 /// Runs until the shutdown, or until a fatal error.
-pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(tasks: u16, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     config.spark()?;
     let mut supervisor = Supervisor {
-        lanes,
+        tasks,
         config,
         schemas: Schemas::new(config)?,
         holds: Holds::new(config)?,
@@ -94,7 +94,7 @@ pub(super) async fn run(lanes: u16, config: &Config, shutdown: CancellationToken
 }
 
 struct Supervisor<'a> {
-    lanes: u16,
+    tasks: u16,
     config: &'a Config,
     schemas: Schemas,
     holds: Holds,
@@ -146,7 +146,7 @@ impl Supervisor<'_> {
         self.heartbeat.run = Some(run.clone());
         drop(conn.disconnect().await);
         let starting = async {
-            let stream = query::stream(self.config, self.lanes, &run, &plan, session).await?;
+            let stream = query::stream(self.config, self.tasks, &run, &plan, session).await?;
             session.stream(stream).await
         };
         let query = self.heartbeat.clone().beside(starting).await?;

@@ -32,7 +32,7 @@ const SETTINGS: [(&str, &str); 3] = [
 /// The query of a run.
 pub(super) async fn stream(
     config: &Config,
-    lanes: u16,
+    tasks: u16,
     run: &Run,
     plan: &Plan,
     session: &Session,
@@ -52,7 +52,7 @@ pub(super) async fn stream(
         sink: SINK,
         options: options(config, run).map_err(|error| Error::fatal(format!("{error:#}")))?,
         columns: COLUMNS.to_vec(),
-        tasks: lanes,
+        tasks,
         settings: SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         checkpoint: format!("{folder}/{}", run.id),
     })
