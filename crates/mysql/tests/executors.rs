@@ -235,6 +235,25 @@ async fn a_message_that_cannot_be_read_holds_its_partition() {
 }
 
 #[tokio::test]
+async fn a_hold_that_could_not_be_told_is_none() {
+    on_both(async |target| {
+        let first = Feed::complete(&simple("public.t"), 0).create(&["1", "a", "b"]);
+        let run = begin(&target, "one", &[&first]).await;
+        let mut here = executor(&target, &run);
+        here.apply(&one(&first)).await.unwrap();
+        let mut with = batch([]);
+        with.held.push((first.partition.clone(), "the record cannot be read; offset 117".to_owned()));
+        let refuse = "ALTER TABLE tidemart_checkpoints ADD CONSTRAINT none CHECK (held_reason IS NULL)";
+        target.execute(refuse).await;
+        here.apply(&with).await.unwrap_err();
+        target.execute("ALTER TABLE tidemart_checkpoints DROP CONSTRAINT none").await;
+        here.apply(&with).await.unwrap();
+        assert_eq!(target.held(&first.partition).await, "the record cannot be read; offset 117");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn schemas_are_kept_by_topic_and_version() {
     on_both(async |target| {
         tidemart_mysql::migrate(&target.config).await.unwrap();
