@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -37,7 +36,7 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     let begun = Instant::now();
     let up = Up::start_with(place.path(), size(args), IDLE_RATE, &["--all"]).await?;
     figures.add(Measure::PlatformStart, Who::Ours, begun.elapsed().as_secs_f64());
-    let airflow = Airflow::log_in(up.data())?;
+    let airflow = Airflow::log_in(&up)?;
     airflow.caught_up().await?;
     sleep(REST).await;
     figures.add(Measure::PlatformMemory, Who::Ours, process::tree_mib(up.id()));
@@ -59,12 +58,9 @@ struct Airflow {
 }
 
 impl Airflow {
-    fn log_in(data: &Path) -> anyhow::Result<Self> {
-        let read = |name: &str| -> anyhow::Result<Value> {
-            Ok(serde_json::from_str(&std::fs::read_to_string(data.join(name))?)?)
-        };
-        let port = read("state.json")?["airflow"]["ports"][0].as_u64().context("airflow's port")?;
-        let secrets = read("secrets.json")?;
+    fn log_in(up: &Up) -> anyhow::Result<Self> {
+        let port = up.json("state.json")?["airflow"]["ports"][0].as_u64().context("airflow's port")?;
+        let secrets = up.json("secrets.json")?;
         let password = secrets["airflow"]["owner"].as_str().context("airflow's password")?;
         let mut airflow = Self { port: u16::try_from(port)?, authorization: String::new() };
         let answer =

@@ -1,12 +1,8 @@
 //! The consumer on Spark for a long time under load: neither its memory nor its lag grows. `make soak`.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
@@ -105,7 +101,7 @@ fn judge(all: &[Seen]) -> anyhow::Result<()> {
 
 /// What stands in the command lines of Spark's processes and in no other's.
 fn marks(up: &Up) -> anyhow::Result<Vec<String>> {
-    let state: Value = serde_json::from_str(&fs::read_to_string(up.data().join("state.json"))?)?;
+    let state = up.json("state.json")?;
     let mark = |server| state[server]["mark"].as_str().map(str::to_owned).context("a server's mark");
     SERVERS.into_iter().map(mark).collect()
 }

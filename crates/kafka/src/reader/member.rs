@@ -1,6 +1,6 @@
 //! A member of the consumer group, which reads nothing: see `fetcher`.
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::sync::Arc;
 
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
@@ -110,17 +110,6 @@ pub(super) fn join(config: &Config, handover: Arc<Handover>) -> Result<Member> {
     let joined = member.subscribe(&[&topics::pattern(&config.prefix)]);
     joined.map_err(|cause| error::of("cannot join the consumer group", cause))?;
     Ok(member)
-}
-
-/// Writes the group's offsets for the last time and leaves it, beside everything else: librdkafka waits for the group's
-/// coordinator with both, for ever.
-pub(super) fn leave(member: Arc<Member>, offsets: Offsets) -> Option<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name("kafka-leave".to_owned());
-    let leaving = thread.spawn(move || {
-        commit(&member, &offsets, CommitMode::Sync);
-        drop(member);
-    });
-    leaving.ok()
 }
 
 /// Writes the group's offsets, for the tools that show lag; an error of that is of no consequence.

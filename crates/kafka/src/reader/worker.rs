@@ -45,8 +45,6 @@ const ADRIFT: Duration = Duration::from_secs(60);
 const LONGEST_ADRIFT: Duration = Duration::from_secs(600);
 /// Between two writes of the group's offsets.
 const COMMIT: Duration = Duration::from_secs(1);
-/// How long the group may take to be left. One whose coordinator is away would take for ever.
-const LEAVE: Duration = Duration::from_secs(2);
 
 /// Starts the thread; it ends after [`Handover::stop`] or a failure.
 pub(super) fn spawn(config: Arc<Config>, handover: Arc<Handover>) -> Result<JoinHandle<()>> {
@@ -58,7 +56,6 @@ pub(super) fn spawn(config: Arc<Config>, handover: Arc<Handover>) -> Result<Join
                 if let Err(error) = worker.run() {
                     handover.fail(error);
                 }
-                worker.end();
             }
             Err(error) => handover.fail(error),
         }
@@ -126,26 +123,16 @@ impl Worker {
             self.gather()?;
             self.hand_over()?;
             if self.committed.elapsed() >= COMMIT {
-                self.committed = Instant::now();
-                member::commit(&self.member, &self.handover.take_applied(), CommitMode::Async);
+                self.commit(CommitMode::Async);
             }
         }
+        self.commit(CommitMode::Sync);
         Ok(())
     }
 
-    /// Closes the clients beside everything else. Who is told to stop leaves the group before, if it answers in time; who
-    /// has failed does not wait for it.
-    fn end(self) {
-        client::close(self.fetcher);
-        if !self.handover.is_stopped() {
-            client::close(self.member);
-            return;
-        }
-        let Some(leaving) = member::leave(self.member, self.handover.take_applied()) else { return };
-        let begun = Instant::now();
-        while !leaving.is_finished() && begun.elapsed() < LEAVE {
-            std::thread::park_timeout(BUSY);
-        }
+    fn commit(&mut self, mode: CommitMode) {
+        self.committed = Instant::now();
+        member::commit(&self.member, &self.handover.take_applied(), mode);
     }
 
     fn start_where_told(&mut self) -> Result<()> {
@@ -327,6 +314,16 @@ impl Worker {
             wait = Duration::ZERO;
         }
         Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        client::close(Arc::clone(&self.fetcher));
+        // Who is told to stop leaves the group before; who has failed must not wait for it.
+        if !self.handover.is_stopped() {
+            client::close(Arc::clone(&self.member));
+        }
     }
 }
 

@@ -17,7 +17,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use self::wheel::{unpack_wheel_of, wheels_of};
-use self::{connect::Connect, master::Master, worker::Worker};
+use self::{
+    connect::Connect,
+    master::Master,
+    worker::{Needs, Worker},
+};
 use crate::{
     account::Account,
     cache::{Cache, Distribution, Unpack},
@@ -99,19 +103,8 @@ impl Spark {
         master::forget(folder)?;
         let master = Server::launch(Master { secret: secret.clone() }, folder, cache, keep).await?;
         let port = master.address().port;
-        let (wheel, connect) = (&self.wheel, &run);
-        let first = Worker::<1> {
-            master: port,
-            secret: secret.clone(),
-            wheel: wheel.clone(),
-            connect: connect.clone(),
-        };
-        let second = Worker::<2> {
-            master: port,
-            secret: secret.clone(),
-            wheel: wheel.clone(),
-            connect: connect.clone(),
-        };
+        let needs = Needs { master: port, secret: secret.clone(), wheel: self.wheel.clone(), connect: run };
+        let (first, second) = (Worker::<1>(needs.clone()), Worker::<2>(needs));
         let connect = Connect { master: port, secret, token: token.clone(), spark: self };
         let (first, second, connect) = tokio::try_join!(
             Server::launch(first, folder, cache, keep),

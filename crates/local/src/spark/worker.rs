@@ -25,7 +25,11 @@ const MEMORY: &str = "2g";
 
 /// Runs executors.
 #[derive(Debug, Clone)]
-pub(super) struct Worker<const NUMBER: usize> {
+pub(super) struct Worker<const NUMBER: usize>(pub(super) Needs);
+
+/// What all workers are started with.
+#[derive(Debug, Clone)]
+pub(super) struct Needs {
     /// The master's port.
     pub(super) master: u16,
     pub(super) secret: SecretString,
@@ -48,15 +52,15 @@ impl<const NUMBER: usize> Kind for Worker<NUMBER> {
 
     fn command(&self, programs: &Programs, site: &Site, parent_death: Signal) -> Result<Command> {
         let [port, page] = java::ports(site)?;
-        let properties = java::properties(site, OWN, &self.secret, &[])?;
-        let reads = [Vec::from_iter(self.wheel.clone()), vec![self.connect.clone()]].concat();
+        let properties = java::properties(site, OWN, &self.0.secret, &[])?;
+        let reads = [Vec::from_iter(self.0.wheel.clone()), vec![self.0.connect.clone()]].concat();
         let mut java = java::command(programs, site, parent_death, HEAP_MB, &reads)?;
         java.arg("-XX:TieredStopAtLevel=1");
         java.args([CLASS, "--host", HOST, "--port", &port.to_string(), "--webui-port", &page.to_string()]);
         java.args(["--cores", CORES, "--memory", MEMORY, "--work-dir"]).arg(java::fresh(site, "work")?);
-        java.arg("--properties-file").arg(properties).arg(format!("spark://{HOST}:{}", self.master));
+        java.arg("--properties-file").arg(properties).arg(format!("spark://{HOST}:{}", self.0.master));
         // Executors inherit it.
-        java::with_wheel(&mut java, self.wheel.as_ref());
+        java::with_wheel(&mut java, self.0.wheel.as_ref());
         Ok(java)
     }
 

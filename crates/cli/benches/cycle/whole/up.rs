@@ -64,9 +64,9 @@ impl Up {
         self.process.id()
     }
 
-    /// Where its data are.
-    pub fn data(&self) -> &Path {
-        &self.data
+    /// A file of its data folder, which tells ports, marks and passwords.
+    pub fn json(&self, name: &str) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::from_str(&std::fs::read_to_string(self.data.join(name))?)?)
     }
 
     pub fn settings(&self) -> PathBuf {

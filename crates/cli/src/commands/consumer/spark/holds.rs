@@ -24,7 +24,7 @@ pub(super) struct Holds {
     first: Duration,
     attempts: Attempts,
     due: HashMap<TopicPartition, Instant>,
-    /// What the run reads from its beginning.
+    /// What the run began to read.
     planned: HashSet<TopicPartition>,
     /// Held, and of topics that were gone when the run began: another run does not help them. Known after the first look.
     gone: Option<HashSet<TopicPartition>>,
