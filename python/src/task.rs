@@ -11,9 +11,15 @@ use tidemart_change::{
     Pending, Record, TopicPartition,
     message::{Decoders, Headers},
 };
-use tidemart_mysql::{Config, executors::SharedApplier};
+use tidemart_mysql::{
+    Config,
+    executors::{Run, SharedApplier},
+};
 use tidemart_pipeline::{Error, Result, error::chain};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 
 use crate::{
     columns::{Columns, Message},
@@ -32,10 +38,19 @@ static WORKER: Mutex<Option<Worker>> = Mutex::new(None);
 struct Worker {
     runtime: Runtime,
     config: Config,
-    applier: SharedApplier,
+    run: Run,
+    lane: Lane,
     decoders: Decoders,
     /// Versions that were waited for in vain: they are not waited for again.
     missing: HashSet<(String, u32)>,
+}
+
+/// What applies: one batch at a time, while the next one is read.
+enum Lane {
+    Rests(Box<SharedApplier>),
+    Works(JoinHandle<Result<Box<SharedApplier>>>),
+    /// After an error: nothing more is applied by this one.
+    Broken,
 }
 
 /// One task under way.
@@ -53,7 +68,7 @@ impl Task {
         LOG.call_once(log);
         let options = Options::read(options)?;
         let kept = WORKER.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let worker = match kept.filter(|worker| *worker.applier.run() == options.run) {
+        let worker = match kept.filter(|worker| worker.run == options.run) {
             Some(worker) => worker,
             None => Worker::new(options)?,
         };
@@ -91,6 +106,7 @@ impl Task {
     /// Applies the rest.
     pub(crate) fn end(mut self) -> Result<()> {
         self.worker.apply(&mut self.pending)?;
+        self.worker.rest()?;
         *WORKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.worker);
         Ok(())
     }
@@ -99,17 +115,42 @@ impl Task {
 impl Worker {
     fn new(options: Options) -> Result<Self> {
         let Options { mysql, rules, run } = options;
-        let runtime = Builder::new_current_thread().enable_all().build();
+        // A thread applies, while this one reads.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| Error::fatal("cannot start a runtime").because(error))?;
-        let applier = SharedApplier::new(mysql.clone(), rules, run)?;
-        Ok(Self { runtime, config: mysql, applier, decoders: Decoders::default(), missing: HashSet::new() })
+        let applier = SharedApplier::new(mysql.clone(), rules, run.clone())?;
+        let lane = Lane::Rests(Box::new(applier));
+        Ok(Self { runtime, config: mysql, run, lane, decoders: Decoders::default(), missing: HashSet::new() })
     }
 
+    /// Begins to apply what has gathered, once what was given before is applied.
     fn apply(&mut self, pending: &mut Pending) -> Result<()> {
         if pending.is_empty() {
             return Ok(());
         }
-        self.runtime.block_on(self.applier.apply(&pending.take()))
+        let (mut applier, batch) = (self.idle()?, pending.take());
+        self.lane = Lane::Works(self.runtime.spawn(async move {
+            applier.apply(&batch).await?;
+            Ok(applier)
+        }));
+        Ok(())
+    }
+
+    /// Waits until all that was given is applied.
+    fn rest(&mut self) -> Result<()> {
+        self.lane = Lane::Rests(self.idle()?);
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<Box<SharedApplier>> {
+        match std::mem::replace(&mut self.lane, Lane::Broken) {
+            Lane::Rests(applier) => Ok(applier),
+            Lane::Works(applying) => self
+                .runtime
+                .block_on(applying)
+                .unwrap_or_else(|error| Err(Error::transient("the applier broke off").because(error))),
+            Lane::Broken => Err(Error::transient("the applier has failed before")),
+        }
     }
 
     fn look_up(&mut self, topic: &str, version: u32) -> Result<()> {

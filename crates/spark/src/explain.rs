@@ -10,10 +10,10 @@ const WHEEL: &str = "the wheel pyspark_tidemart is not installed in the Python e
 const INSTALL: &str = "install the wheel of the consumer's version there (`make wheel`, then pip install), and start the \
                        Connect server anew";
 
-/// The error of a start.
-pub(crate) fn starting(error: Error) -> Error {
-    match missing(&error.to_string()) {
-        Some(what) => Error::fatal(what),
+/// The error of a start; `message` is all that Spark said.
+pub(crate) fn starting(error: Error, message: &str) -> Error {
+    match known(message) {
+        Some(error) => error,
         None if error.kind() == Kind::Fatal => error,
         None => Error::transient("the query cannot be started").because(error),
     }
@@ -21,15 +21,8 @@ pub(crate) fn starting(error: Error) -> Error {
 
 /// Why a query ended, without stacks; fatal where a new start does not help.
 pub(crate) fn ended(message: &str) -> Error {
-    if let Some(what) = missing(message) {
-        return Error::fatal(what);
-    }
-    let said = |mark| message.rsplit_once(mark).and_then(|(_, ours)| ours.lines().next());
-    if let Some(ours) = said(FATAL) {
-        return Error::fatal(ours.to_owned());
-    }
-    if let Some(ours) = said(OURS) {
-        return Error::transient(ours.to_owned());
+    if let Some(error) = known(message) {
+        return error;
     }
     // Python's own errors stand in the last line of the traceback.
     let traceback = message.rsplit_once("Traceback (most recent call last)").map(|(_, lines)| lines);
@@ -37,6 +30,16 @@ pub(crate) fn ended(message: &str) -> Error {
         lines.lines().skip(1).find(|line| !line.starts_with(' ') && line.contains(": ")).map(str::to_owned)
     });
     Error::transient(raised.unwrap_or_else(|| crate::error::shorten(message)))
+}
+
+/// What is not installed, and what our own code says in executors.
+fn known(message: &str) -> Option<Error> {
+    if let Some(what) = missing(message) {
+        return Some(Error::fatal(what));
+    }
+    let said = |mark| message.rsplit_once(mark).and_then(|(_, ours)| ours.lines().next());
+    let fatal = said(FATAL).map(|ours| Error::fatal(ours.to_owned()));
+    fatal.or_else(|| said(OURS).map(|ours| Error::transient(ours.to_owned())))
 }
 
 /// What is not installed.
@@ -94,6 +97,7 @@ mod tests {
         let driver = "[DATA_SOURCE_NOT_FOUND] Failed to find the data source: tidemart.";
         assert!(ended(driver).to_string().contains("of the Connect server: install the wheel"));
         let kafka = Error::fatal("[DATA_SOURCE_NOT_FOUND] Failed to find data source: kafka.");
-        assert!(starting(kafka).to_string().contains("no Kafka connector"));
+        let message = kafka.to_string();
+        assert!(starting(kafka, &message).to_string().contains("no Kafka connector"));
     }
 }

@@ -16,6 +16,7 @@
 mod config;
 mod error;
 mod explain;
+mod function;
 mod session;
 mod stream;
 

@@ -45,6 +45,11 @@ const REDACTED: (&str, &str) = (
     r#"(?i)(password|token|secret)["']?\s*(value)?\s*[=:]\s*("(\\.|[^"\\])*"|'[^']*'|[^\s"'&,)]+)"#,
 );
 
+/// Spark Connect keeps the code that each session brings apart, for which executors load all that Spark generates for a
+/// session anew, and ask the driver for each class that they lack. We bring none. Read by Spark when a session is first used.
+/// (`SQLConf.ARTIFACTS_SESSION_ISOLATION_ENABLED`)
+const SHARED: (&str, &str) = ("spark.sql.artifact.isolation.enabled", "false");
+
 /// How long an answer may take.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
@@ -91,10 +96,11 @@ impl Session {
         let spark = watched(&address, ANSWER, opened).await?;
         let spark = Arc::new(Opened { spark, closed: AtomicBool::new(false) });
         let session = Self { spark, address };
+        for (name, value) in [SHARED, REDACTED] {
+            session.quick(move |spark| spark.conf().set(name, value)).await?;
+        }
         let version = session.quick(SparkSession::version).await?;
         check(&version)?;
-        let (name, pattern) = REDACTED;
-        session.quick(move |spark| spark.conf().set(name, pattern)).await?;
         Ok(session)
     }
 

@@ -4,10 +4,21 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use spark_connect::streaming::{StreamingQuery, Trigger};
-use tidemart_pipeline::{Error, Result};
+use spark_connect::{
+    SparkError, SparkSession,
+    streaming::{StreamingQuery, Trigger},
+};
+use tidemart_pipeline::Error;
 
-use crate::{Session, explain, session::Limit};
+use crate::{Session, error::fault, explain, function::Function, session::Limit};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Longest wait for the function, which takes a slot.
+const FETCHED: Limit = Limit {
+    longest: Duration::from_secs(120),
+    remedy: "; has the cluster free slots? its master's page shows them",
+};
 
 /// Longest wait for a query's start, which takes the driver's work and none of the executors'.
 const STARTED: Limit = Limit {
@@ -16,17 +27,22 @@ const STARTED: Limit = Limit {
              (spark.kafka) and the folder of the checkpoints (spark.checkpoints)",
 };
 
+/// Spark writes where a query stands beside its work, now and then. Nobody reads it: where records were applied stands with
+/// them. ("Asynchronous progress tracking" in the guide to Structured Streaming.)
+const PROGRESS: [(&str, &str); 2] =
+    [("asyncProgressTrackingEnabled", "true"), ("asyncProgressTrackingCheckpointIntervalMs", "10000")];
+
 /// What a query does. Options hold passwords, and are never printed.
 pub struct Stream {
     /// Its name on Spark's pages.
     pub name: String,
     /// Options of Spark's Kafka source.
     pub source: Vec<(String, SecretString)>,
-    /// Name of the sink's data source.
-    pub sink: &'static str,
+    /// Name of the wheel's data source that gives the function which takes the messages.
+    pub function: &'static str,
     /// Its options.
     pub options: Vec<(String, SecretString)>,
-    /// The columns that the sink gets.
+    /// The columns that it gets.
     pub columns: Vec<&'static str>,
     /// So many tasks share the partitions that have something new; each partition stays in one of them, in order.
     pub tasks: u16,
@@ -77,25 +93,12 @@ impl Session {
     /// # Errors
     /// As [`Session::rows`]; fatal where the source or the sink is not installed.
     pub async fn stream(&self, stream: Stream) -> Result<Query> {
-        let started = self.call(STARTED, move |spark| {
-            for (name, value) in &stream.settings {
-                spark.conf().set(name, value)?;
-            }
-            let mut source = spark.read_stream().format("kafka");
-            for (name, value) in &stream.source {
-                source = source.option(name, value.expose_secret());
-            }
-            let messages = source.load(None).select_expr(stream.columns).coalesce(i32::from(stream.tasks));
-            let mut sink = messages.write_stream().format(stream.sink).output_mode("append");
-            for (name, value) in &stream.options {
-                sink = sink.option(name, value.expose_secret());
-            }
-            sink.query_name(&stream.name)
-                .option("checkpointLocation", &stream.checkpoint)
-                .trigger(Trigger::ProcessingTime("0 seconds".to_owned()))
-                .start("")
-        });
-        let query = started.await.map_err(explain::starting)?;
+        let Stream { function: name, options, .. } = &stream;
+        let (name, options) = (*name, options.clone());
+        let function = self.call(FETCHED, move |spark| Ok(said(Function::fetch(spark, name, &options))));
+        let function = function.await?.map_err(|(error, message)| explain::starting(error, &message))?;
+        let started = self.call(STARTED, move |spark| Ok(said(stream.start(spark, function))));
+        let query = started.await?.map_err(|(error, message)| explain::starting(error, &message))?;
         Ok(Query { session: self.clone(), query })
     }
 
@@ -106,6 +109,33 @@ impl Session {
     pub async fn setting(&self, name: &'static str) -> Result<Option<String>> {
         self.quick(move |spark| spark.conf().get(name)).await
     }
+}
+
+impl Stream {
+    fn start(self, spark: &SparkSession, function: Function) -> Result<StreamingQuery, SparkError> {
+        for (name, value) in &self.settings {
+            spark.conf().set(name, value)?;
+        }
+        let mut source = spark.read_stream().format("kafka");
+        for (name, value) in &self.source {
+            source = source.option(name, value.expose_secret());
+        }
+        let messages = source.load(None).select_expr(self.columns.clone()).coalesce(i32::from(self.tasks));
+        let applied = function.of(&messages, &self.columns)?;
+        let mut sink = applied.write_stream().format("noop").output_mode("append");
+        for (name, value) in PROGRESS {
+            sink = sink.option(name, value);
+        }
+        sink.query_name(&self.name)
+            .option("checkpointLocation", &self.checkpoint)
+            .trigger(Trigger::ProcessingTime("0 seconds".to_owned()))
+            .start("")
+    }
+}
+
+/// An error with all that Spark said.
+fn said<T>(result: Result<T, SparkError>) -> Result<T, (Error, String)> {
+    result.map_err(|error| (fault(&error), error.message()))
 }
 
 impl Query {

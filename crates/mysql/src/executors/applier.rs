@@ -34,12 +34,6 @@ impl SharedApplier {
         Ok(Self { applier: Applier::new(config, rules)?, run })
     }
 
-    /// The run.
-    #[must_use]
-    pub fn run(&self) -> &Run {
-        &self.run
-    }
-
     /// Applies what is next in turn of a batch and passes over what was applied before. `Ok`: all of it is durable, or
     /// stands in a partition that is held.
     ///

@@ -10,14 +10,14 @@ use tracing::debug;
 use super::{plan::Plan, settings};
 use crate::config::Config;
 
-/// What the sink reads of Spark's Kafka source.
+/// What the wheel's function reads of Spark's Kafka source.
 const COLUMNS: [&str; 5] = ["topic", "partition", "offset", "value", "headers"];
-/// Name of the wheel's data source.
-const SINK: &str = "tidemart";
+/// Name of the wheel's data source, which gives that function.
+const FUNCTION: &str = "tidemart";
 /// Where checkpoint folders go unless the settings say: a place that Spark's driver may write to, whatever it is.
 const WAREHOUSE: &str = "spark.sql.warehouse.dir";
 /// How long a broker may wait for more before it answers a task.
-const FETCH_WAIT_MS: u32 = 5;
+const FETCH_WAIT_MS: u32 = 1;
 /// Below that.
 const FOLDER: &str = "tidemart-checkpoints";
 
@@ -49,7 +49,7 @@ pub(super) async fn stream(
     Ok(Stream {
         name: format!("tidemart consumer of {}", run.prefix),
         source: source(config, plan)?,
-        sink: SINK,
+        function: FUNCTION,
         options: options(config, run).map_err(|error| Error::fatal(format!("{error:#}")))?,
         columns: COLUMNS.to_vec(),
         tasks,
