@@ -17,7 +17,6 @@ fill port 15002
 fill page 4040
 fill driver_mb 768
 fill executor_mb 512
-fill executor_options "-XX:+UseSerialGC -XX:-UsePerfData -Djava.net.preferIPv4Stack=true"
 fill jars "/opt/tidemart/jars/*"
 fill python /opt/spark-python/bin/python
 fill pools "$here/fairscheduler.xml"

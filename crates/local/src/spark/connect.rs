@@ -41,7 +41,6 @@ impl Connect {
             ("token", self.token.expose_secret().to_owned()),
             ("driver_mb", self.spark.driver_mb.to_string()),
             ("executor_mb", self.spark.executor_mb.to_string()),
-            ("executor_options", EXECUTOR_OPTIONS.join(" ")),
             ("jars", format!("{}/*", programs.jars.display())),
             ("python", python.display().to_string()),
             ("pools", pools.display().to_string()),
@@ -56,10 +55,6 @@ impl Connect {
         )
     }
 }
-
-/// Besides those that Spark itself gives to executors.
-const EXECUTOR_OPTIONS: [&str; 3] =
-    ["-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.net.preferIPv4Stack=true"];
 
 /// Python by a path that holds the mark: it is in the command lines of all of the executors' Python processes.
 fn python(programs: &Programs, site: &Site) -> Result<PathBuf> {
