@@ -23,7 +23,7 @@ pub(super) async fn cluster() -> &'static Cluster {
 }
 
 /// The wheel beside the binary, unpacked.
-async fn wheel() -> PathBuf {
+pub(super) async fn wheel() -> PathBuf {
     let program = Path::new(TIDEMART);
     let unpacked = tempfile::Builder::new().prefix("tidemart-test-wheel-").tempdir().unwrap().keep();
     let found = unpack_wheel_of(program, &unpacked).await.unwrap();

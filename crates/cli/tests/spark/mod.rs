@@ -2,5 +2,6 @@
 
 mod cluster;
 mod faults;
+mod lacking;
 mod shown;
 mod switch;

@@ -1,19 +1,28 @@
 //! A Spark cluster for tests.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
+use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    process::Child,
     sync::OnceCell,
+    time::sleep,
 };
 
 use super::{cache, or_fail, temporary};
 use crate::{
-    error::Result,
+    account::Account,
+    error::{Result, at},
     folder::DataFolder,
-    server::Keep,
-    spark::{Cluster, Spark},
+    ports,
+    server::{HOST, Keep},
+    spark::{self, Cluster, Spark},
 };
 
 /// Four JVMs on few cores take their time.
@@ -49,6 +58,52 @@ pub async fn page(url: &str) -> String {
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
     };
     or_fail(answer.await)
+}
+
+/// Spark Connect as it comes from PyPI, in one process of one slot, without a token. It ends when this is dropped.
+pub struct PlainSpark {
+    /// `sc://host:port`
+    pub url: String,
+    process: Child,
+}
+
+/// One, with the jars of [`Spark`] or without them; its Python finds the modules of a folder.
+pub async fn plain_spark(jars: bool, modules: Option<&Path>) -> PlainSpark {
+    let mut plain = or_fail(launch_plain(jars, modules).await);
+    let (place, deadline) = (plain.url.trim_start_matches("sc://").to_owned(), Instant::now() + READY_WITHIN);
+    while TcpStream::connect(&place).await.is_err() {
+        let ended = plain.process.try_wait();
+        assert!(matches!(ended, Ok(None)) && Instant::now() < deadline, "Spark does not start: {ended:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    plain
+}
+
+async fn launch_plain(jars: bool, modules: Option<&Path>) -> Result<PlainSpark> {
+    let environment = spark::environment(&cache(), &temporary::account()?).await?;
+    let folder = temporary::private_folder().await?;
+    let port = ports::find_free(&[])?;
+    // The scripts give way to Java, so the process is the one to end.
+    let mut command = Account::own_command(&environment.join("bin/spark-submit"), Signal::SIGKILL);
+    command.args(["--master", "local[1]", "--driver-memory", "600m"]);
+    command.args(["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]);
+    let settings = [
+        format!("spark.connect.grpc.binding.port={port}"),
+        format!("spark.connect.grpc.binding.address={HOST}"),
+        "spark.ui.enabled=false".to_owned(),
+        format!("spark.sql.warehouse.dir={}", folder.path().join("warehouse").display()),
+    ];
+    command.args(settings.iter().flat_map(|setting| ["--conf", setting]));
+    if jars {
+        let jars = cache().install(&spark::JARS).await?;
+        command.arg("--driver-class-path").arg(jars.join("*"));
+    }
+    command.arg("spark-internal").current_dir(folder.path()).kill_on_drop(true);
+    command.env("PYSPARK_PYTHON", environment.join("bin/python")).env("SPARK_LOCAL_IP", HOST);
+    command.envs(modules.map(|folder| ("PYTHONPATH", folder)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let process = command.spawn().map_err(at("run spark-submit in", &environment))?;
+    Ok(PlainSpark { url: format!("sc://{HOST}:{port}"), process })
 }
 
 async fn start(spark: Spark, folder: &DataFolder, restart: bool) -> Result<Cluster> {
