@@ -126,9 +126,7 @@ impl Servers {
         let cluster = spark.launch(&self.folder, &Cache::of_this_machine(), keep).await?;
         cluster.ready().await?;
         let (connect, token) = (cluster.connect_url(), cluster.token().expose_secret());
-        // The marts are on, as `up` has them.
-        let section =
-            format!("[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n[marts]\nenabled = true\n");
+        let section = format!("[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n");
         let text = std::fs::read_to_string(self.settings())?;
         std::fs::write(self.settings(), text + &section)?;
         Ok(cluster)
