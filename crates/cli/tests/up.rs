@@ -156,6 +156,41 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// A folder with a mart that is `user_sales` by another name.
+fn own_marts(home: &Path) -> PathBuf {
+    let (marts, shops) =
+        (home.join("marts"), concat!(env!("CARGO_MANIFEST_DIR"), "/../marts/marts/user_sales"));
+    for file in ["mart.toml", "select.sql", "table.sql", "groups", "tests"] {
+        copy_renamed(&Path::new(shops).join(file), &marts.join("own_sales").join(file));
+    }
+    marts
+}
+
+fn copy_renamed(from: &Path, to: &Path) {
+    if from.is_dir() {
+        for entry in std::fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy_renamed(&from.join(&name), &to.join(&name));
+        }
+        return;
+    }
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::write(to, std::fs::read_to_string(from).unwrap().replace("user_sales", "own_sales")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_of_marts_that_is_wrong_is_named_before_anything_starts() {
+    let home = Home::new("marts");
+    let marts = own_marts(home.path());
+    std::fs::write(marts.join("own_sales/mart.toml"), "keys = []\n").unwrap();
+    for folder in [marts, home.path().join("nowhere")] {
+        let refused = home.run(&["up", "--marts", folder.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(text(&refused).contains("--marts"), "{}", text(&refused));
+        assert!(!home.data().join("state.json").exists());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     let home = Home::new("life");
@@ -181,14 +216,18 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     assert!(asked.elapsed() < STOPS_WITHIN, "{:?}: {}", asked.elapsed(), first.text());
     assert!(first.child.wait().unwrap().success(), "{}", first.text());
     assert_eq!(home.processes(), []);
-    let mut again = home.up("again");
+    let marts = own_marts(home.path());
+    let mut again = home.up_of("again", &["--marts", marts.to_str().unwrap()], &[]);
     again.is_live().await;
     again.signal(Signal::SIGKILL);
     again.child.wait().unwrap();
     let mut third = home.up("third");
     third.is_live().await;
+    assert!(third.text().contains("own_sales"), "{}", third.text());
+    wait_for("every mart", || home.works()).await;
     let verified = home.verify();
     assert!(verified.status.success(), "{}\n{}", text(&verified), third.text());
+    assert!(text(&verified).contains("mart own_sales"), "{}", text(&verified));
     let other = home.run(&["down"]);
     assert!(other.status.success(), "{}", text(&other));
     wait_for("the end", || third.child.try_wait().unwrap().is_some()).await;

@@ -20,7 +20,9 @@ pub(crate) async fn missing(session: &mut Session, mart: &Mart) -> Result<Option
             return Ok(Some(format!("no replica of {table} yet; is the consumer running?")));
         }
         if !exists(session, &source.marks).await? {
-            return Ok(Some(format!("the consumer does not mark changes of {table}; is marts.enabled set?")));
+            return Ok(Some(format!(
+                "the consumer does not mark changes of {table}; are marts.enabled and marts.folder set for it, too?"
+            )));
         }
         if !snapshot_done(session, source).await? {
             return Ok(Some(format!("the snapshot of {table} is not complete yet")));

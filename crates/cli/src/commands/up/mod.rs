@@ -8,9 +8,14 @@ mod servers;
 mod settings;
 mod show;
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    str::FromStr,
+};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use tidemart_local::{Account, Cache, DEFAULT_ACCOUNT, DataFolder, Error};
 use tidemart_shop::Preset;
@@ -75,6 +80,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Engine::Native)]
     engine: Engine,
 
+    /// A folder of folders, each a mart of your own beside the shop's; later starts keep it
+    #[arg(long, env = "TIDEMART_MARTS_FOLDER", value_name = "FOLDER")]
+    marts: Option<PathBuf>,
+
     /// Folder of `postgres` and `initdb`, instead of the fetched ones
     #[arg(long, value_name = "FOLDER")]
     postgres_bin: Option<PathBuf>,
@@ -96,6 +105,7 @@ Examples:
   tidemart up --engine spark                the consumer is a streaming query on that cluster
   tidemart up --detach && tidemart status   in the background; tidemart logs capture, tidemart down
   tidemart up --data /tmp/other --seed 7    another shop beside the first
+  tidemart up --marts my-marts              marts of your own, too; `tidemart marts check-folder` looks at one
 
 Sizes: tiny about 2,000 rows, small 100,000, medium 1.2 million, large 12 million. A shop that is there keeps its size, seed
 and length of history; another one needs another --data.";
@@ -168,47 +178,62 @@ pub async fn run(args: Args, telemetry: &Telemetry, shutdown: CancellationToken)
         other => other.into(),
     })?;
     detach::forget(folder.path());
+    let marts = own_marts(&args, &folder)?;
     let servers = Servers::launch(&folder, &args).await?;
-    let result = Box::pin(serve(&args, telemetry, &folder, &servers, &shutdown)).await;
+    let start = Start { args: &args, marts: marts.as_deref(), telemetry, folder: &folder, servers: &servers };
+    let result = Box::pin(serve(&start, &shutdown)).await;
     detach::forget(folder.path());
     servers.stop().await;
     info!("everything is stopped; the next start goes on from here");
     result.map(|()| ExitCode::SUCCESS)
 }
 
+/// What a start has.
+struct Start<'a> {
+    args: &'a Args,
+    /// The folder of marts besides the shop's.
+    marts: Option<&'a Path>,
+    telemetry: &'a Telemetry,
+    folder: &'a DataFolder,
+    servers: &'a Servers,
+}
+
+/// The folder of marts that was named, or that the last start had; looked at before anything starts.
+fn own_marts(args: &Args, folder: &DataFolder) -> anyhow::Result<Option<PathBuf>> {
+    let marts = match &args.marts {
+        Some(marts) => {
+            Some(marts.canonicalize().with_context(|| format!("--marts: cannot read {}", marts.display()))?)
+        }
+        None => settings::marts(&folder.path().join(DEFAULT_FILE))?,
+    };
+    if let Some(marts) = &marts {
+        tidemart_marts::use_folder(marts).context("--marts")?;
+    }
+    Ok(marts)
+}
+
 /// From servers that are being started to the end of everything.
-async fn serve(
-    args: &Args,
-    telemetry: &Telemetry,
-    folder: &DataFolder,
-    servers: &Servers,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
+async fn serve(start: &Start<'_>, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let Start { args, marts, folder, servers, .. } = *start;
     let Some(ready) = shutdown.run_until_cancelled(servers.ready()).await else { return Ok(()) };
     ready?;
     let file = folder.path().join(DEFAULT_FILE);
-    settings::write(&file, servers, None, &tidemart_shop::Config::default())?;
+    settings::write(&file, servers, None, &tidemart_shop::Config::default(), marts)?;
     let cache = Cache::of_this_machine();
     let surroundings = Surroundings { folder, cache: &cache, servers, settings: &file };
     let platform = Platform::launch(&args.parts(), &surroundings).await?;
-    let result = Box::pin(go_on(args, telemetry, folder, servers, &platform, shutdown)).await;
+    let result = Box::pin(go_on(start, &platform, shutdown)).await;
     platform.stop().await;
     result
 }
 
 /// From the core that answers, and parts that are being started.
-async fn go_on(
-    args: &Args,
-    telemetry: &Telemetry,
-    folder: &DataFolder,
-    servers: &Servers,
-    platform: &Platform,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
+async fn go_on(start: &Start<'_>, platform: &Platform, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let Start { args, marts, telemetry, folder, servers } = *start;
     let file = folder.path().join(DEFAULT_FILE);
     let mut config = Config::of_file(&file)?;
     let known = settings::shop(&mut config.shop, args, &settings::connection(servers)?).await?;
-    settings::write(&file, servers, Some(platform), &config.shop)?;
+    settings::write(&file, servers, Some(platform), &config.shop, marts)?;
     let config = Config::of_file(&file)?;
     tidemart_mysql::check(config.mysql()?).await?;
     tidemart_mysql::migrate(config.mysql()?).await?;

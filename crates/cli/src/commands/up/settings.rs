@@ -2,9 +2,9 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -35,8 +35,9 @@ pub(super) fn write(
     servers: &Servers,
     platform: Option<&Platform>,
     shop: &tidemart_shop::Config,
+    marts: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let mut table = table(servers, shop)?;
+    let mut table = table(servers, shop, marts)?;
     table.extend(platform.map(Platform::settings).unwrap_or_default());
     let text = format!(
         "# Written by `tidemart up` at each start. Use it from anywhere: tidemart verify --config {}\n{}",
@@ -51,7 +52,18 @@ pub(super) fn write(
     fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn table(servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<Table> {
+/// The folder of marts that a file of these settings names; none where there is no file.
+pub(super) fn marts(path: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let table: Table = toml::from_str(&text).with_context(|| format!("settings of {}", path.display()))?;
+    let folder = table.get("marts").and_then(|marts| marts.get("folder")).and_then(Value::as_str);
+    Ok(folder.map(PathBuf::from))
+}
+
+fn table(servers: &Servers, shop: &tidemart_shop::Config, own_marts: Option<&Path>) -> anyhow::Result<Table> {
     let mut kafka = Table::new();
     kafka.insert("bootstrap".into(), servers.kafka.address().to_string().into());
     kafka.insert("prefix".into(), NAME.into());
@@ -63,6 +75,10 @@ fn table(servers: &Servers, shop: &tidemart_shop::Config) -> anyhow::Result<Tabl
     kafka.insert("consumer".into(), consumer.into());
     let mut marts = Table::new();
     marts.insert("enabled".into(), true.into());
+    if let Some(folder) = own_marts {
+        let folder = folder.to_str().context("--marts: the path is no UTF-8")?;
+        marts.insert("folder".into(), folder.into());
+    }
     let mut table = Table::new();
     table.insert("version".into(), Value::Integer(VERSION.into()));
     table.insert("postgres".into(), database(servers.postgres.address())?.into());

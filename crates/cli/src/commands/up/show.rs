@@ -157,7 +157,10 @@ pub(super) fn table(
         let does = match role.name() {
             "capture" => "postgres → kafka".to_owned(),
             "consumer" => "kafka → mariadb".to_owned(),
-            "marts" => "user_sales, product_sales in mariadb".to_owned(),
+            "marts" => {
+                let names: Vec<_> = tidemart_marts::list().into_iter().map(|mart| mart.name).collect();
+                format!("{} in mariadb", names.join(", "))
+            }
             _ => format!("{} transactions/s → postgres", config.shop.rate),
         };
         rows.push([role.name().to_owned(), does, "-".to_owned(), role.state().to_string()]);

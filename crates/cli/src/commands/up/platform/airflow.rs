@@ -107,6 +107,10 @@ impl Accounts {
         };
         let mut settings = config.table().clone();
         settings.retain(|section, value| !value.is_table() || sections.contains(&section));
+        // Its DAGs are about the shop's marts, and its account may not be able to read somebody's folder.
+        if let Some(Value::Table(marts)) = settings.get_mut("marts") {
+            marts.remove("folder");
+        }
         for (section, server) in [("postgres", &servers.postgres), ("mysql", &servers.mariadb)] {
             if let Some(Value::Table(section)) = settings.get_mut(section) {
                 section.insert("host".into(), server.address().host.into());
