@@ -96,9 +96,10 @@ impl Session {
         let spark = watched(&address, ANSWER, opened).await?;
         let spark = Arc::new(Opened { spark, closed: AtomicBool::new(false) });
         let session = Self { spark, address };
-        for (name, value) in [SHARED, REDACTED] {
-            session.quick(move |spark| spark.conf().set(name, value)).await?;
-        }
+        let set = |spark: &SparkSession| {
+            [SHARED, REDACTED].into_iter().try_for_each(|(name, value)| spark.conf().set(name, value))
+        };
+        session.quick(set).await?;
         let version = session.quick(SparkSession::version).await?;
         check(&version)?;
         Ok(session)

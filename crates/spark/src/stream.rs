@@ -91,15 +91,24 @@ impl Session {
     /// Starts a query, which begins batch after batch as soon as there is something new.
     ///
     /// # Errors
-    /// As [`Session::rows`]; fatal where the source or the sink is not installed.
+    /// As [`Session::rows`]; fatal where the Kafka connector or the wheel is not installed.
     pub async fn stream(&self, stream: Stream) -> Result<Query> {
-        let Stream { function: name, options, .. } = &stream;
-        let (name, options) = (*name, options.clone());
-        let function = self.call(FETCHED, move |spark| Ok(said(Function::fetch(spark, name, &options))));
-        let function = function.await?.map_err(|(error, message)| explain::starting(error, &message))?;
-        let started = self.call(STARTED, move |spark| Ok(said(stream.start(spark, function))));
-        let query = started.await?.map_err(|(error, message)| explain::starting(error, &message))?;
+        let (name, options) = (stream.function, stream.options.clone());
+        let function = self.begin(FETCHED, move |spark| Function::fetch(spark, name, &options)).await?;
+        let query = self.begin(STARTED, move |spark| stream.start(spark, function)).await?;
         Ok(Query { session: self.clone(), query })
+    }
+
+    /// Does a part of a start. What an error means is found in all that Spark said.
+    async fn begin<T: Send + 'static>(
+        &self,
+        limit: Limit,
+        work: impl FnOnce(&SparkSession) -> Result<T, SparkError> + Send + 'static,
+    ) -> Result<T> {
+        let done = move |spark: &SparkSession| {
+            Ok(work(spark).map_err(|error| explain::starting(fault(&error), &error.message())))
+        };
+        self.call(limit, done).await?
     }
 
     /// A setting of the session.
@@ -131,11 +140,6 @@ impl Stream {
             .trigger(Trigger::ProcessingTime("0 seconds".to_owned()))
             .start("")
     }
-}
-
-/// An error with all that Spark said.
-fn said<T>(result: Result<T, SparkError>) -> Result<T, (Error, String)> {
-    result.map_err(|error| (fault(&error), error.message()))
 }
 
 impl Query {

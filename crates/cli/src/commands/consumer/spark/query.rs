@@ -16,10 +16,10 @@ const COLUMNS: [&str; 5] = ["topic", "partition", "offset", "value", "headers"];
 const FUNCTION: &str = "tidemart";
 /// Where checkpoint folders go unless the settings say: a place that Spark's driver may write to, whatever it is.
 const WAREHOUSE: &str = "spark.sql.warehouse.dir";
-/// How long a broker may wait for more before it answers a task.
-const FETCH_WAIT_MS: u32 = 1;
 /// Below that.
 const FOLDER: &str = "tidemart-checkpoints";
+/// How long a broker may wait for more before it answers a task.
+const FETCH_WAIT_MS: u32 = 1;
 
 /// What goes to Python at once is bounded: a row may have many megabytes. Nothing is read from the folder of a checkpoint
 /// again, so little of it is kept.
