@@ -1,6 +1,6 @@
 //! Settings: one `tidemart.toml`, overridden by the environment; each crate owns its section.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -72,6 +72,8 @@ pub struct Marts {
     pub interval_ms: u64,
     /// A folder of folders, each a mart besides the shop's.
     pub folder: Option<PathBuf>,
+    /// Where `folder` was copied from, by `up`: what messages name.
+    pub copied_from: Option<PathBuf>,
 }
 
 impl Marts {
@@ -83,7 +85,7 @@ impl Marts {
 
 impl Default for Marts {
     fn default() -> Self {
-        Self { enabled: false, interval_ms: 250, folder: None }
+        Self { enabled: false, interval_ms: 250, folder: None, copied_from: None }
     }
 }
 
@@ -112,7 +114,10 @@ impl Config {
         check_passwords(&table)?;
         let mut config: Self = table.clone().try_into()?;
         config.validate()?;
-        config.marts.folder.as_deref().map_or(Ok(()), tidemart_marts::use_folder).context("marts.folder")?;
+        if let Some(folder) = &config.marts.folder {
+            let named = config.marts.copied_from.as_deref();
+            tidemart_marts::use_folder(folder, named).context("marts.folder")?;
+        }
         config.written = Written(table);
         if let Some(postgres) = &mut config.postgres {
             postgres.tables.target = tidemart_postgres::Target(tidemart_mysql::fits);
@@ -192,6 +197,12 @@ fn missing(section: &str, key: &str) -> String {
 
 fn read(path: &PathBuf) -> anyhow::Result<Table> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(path, &text)
+}
+
+/// # Errors
+/// Where it is no TOML: which line, but not what stands there.
+pub fn parse(path: &Path, text: &str) -> anyhow::Result<Table> {
     // Not the error's own text: it shows the line, which may hold a password.
     text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

@@ -304,7 +304,7 @@ fn runs(ids: &[i64]) -> Vec<(i64, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::find;
+    use crate::catalog::find;
 
     #[test]
     fn ids_become_runs_without_gaps() {

@@ -10,8 +10,9 @@ use tidemart_mysql::Config;
 use tidemart_pipeline::{Error, Result};
 
 use crate::{
+    catalog,
     changes::Changes,
-    definition::{self, Group, Mart, Part},
+    definition::{Group, Mart, Part},
     groups,
     session::{Session, TextRow, of_mart},
     sources, state,
@@ -98,7 +99,7 @@ const MOST_PRINTED: usize = 50;
 /// # Errors
 /// An unknown mart; transient where the connection was lost.
 pub async fn check(config: &Config, mart: &str) -> Result<Report> {
-    let mart = definition::find(mart)?;
+    let mart = catalog::find(mart)?;
     let mut session = Session::open(config).await?;
     let result = run(&mut session, mart).await.map_err(of_mart(&mart.name));
     session.close().await;

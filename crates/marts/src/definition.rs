@@ -1,8 +1,8 @@
 //! What a mart is: its folder, read.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tidemart_change::TableName;
 use tidemart_mysql::{MarkRule, quote_identifier, quote_string, replica_name};
 use tidemart_pipeline::{Error, Result};
@@ -11,6 +11,7 @@ use crate::{
     measures::{Measures, MeasuresToml, columns},
     month::Month,
     session::{TextRow, number},
+    texts,
 };
 
 /// The place in a SELECT or a test where a restriction goes; a comment, so that the file is SQL as it stands.
@@ -28,69 +29,10 @@ pub(crate) struct Folder {
     pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
-static FOLDERS: &[Folder] = include!(concat!(env!("OUT_DIR"), "/folders.rs"));
-
-static MARTS: OnceLock<Vec<Mart>> = OnceLock::new();
-
-#[expect(clippy::expect_used, reason = "the folders are part of the program, a test reads them all")]
-fn own() -> Vec<Mart> {
-    FOLDERS.iter().map(Mart::read).collect::<std::result::Result<_, _>>().expect("marts/")
-}
-
-/// Takes more marts besides our own, before anybody asks for any.
-pub(crate) fn add(more: Vec<Mart>) -> Result<()> {
-    let mut marts = own();
-    for mart in more {
-        if marts.iter().any(|other| other.name == mart.name) {
-            return Err(Error::fatal(format!("there is a mart {} already; rename the folder", mart.name)));
-        }
-        marts.push(mart);
-    }
-    marts.sort_by(|one, other| one.name.cmp(&other.name));
-    MARTS
-        .set(marts)
-        .map_err(|_| Error::fatal("more marts come too late: those that there are were asked for"))
-}
-
-/// A mart's name and what it holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MartInfo {
-    /// Its name, which is also its table's.
-    pub name: String,
-    /// One line for people.
-    pub description: String,
-}
-
-/// Every mart, by name.
-#[must_use]
-pub fn list() -> Vec<MartInfo> {
-    let info = |mart: &Mart| MartInfo { name: mart.name.clone(), description: mart.toml.description.clone() };
-    all().iter().map(info).collect()
-}
-
-/// What the consumer is to mark, for all marts.
-#[must_use]
-pub fn mark_rules() -> Vec<MarkRule> {
-    all().iter().flat_map(|mart| mart.sources.iter().map(|source| source.rule.clone())).collect()
-}
-
-/// All marts.
-pub(crate) fn all() -> &'static [Mart] {
-    MARTS.get_or_init(own)
-}
-
-/// The mart of this name.
-pub(crate) fn find(name: &str) -> Result<&'static Mart> {
-    all().iter().find(|mart| mart.name == name).ok_or_else(|| {
-        let names: Vec<_> = all().iter().map(|mart| mart.name.as_str()).collect();
-        Error::fatal(format!("there is no mart {name}; there are {}", names.join(", ")))
-    })
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Toml {
-    description: String,
+    pub(crate) description: String,
     key: Vec<String>,
     /// What the months are of, as select.sql calls it.
     month: String,
@@ -154,13 +96,18 @@ pub(crate) enum Pace {
 #[derive(Debug)]
 pub(crate) struct Mart {
     pub(crate) name: String,
-    toml: Toml,
+    pub(crate) toml: Toml,
     pub(crate) sources: Vec<MartSource>,
     pub(crate) tests: Vec<DataTest>,
     /// All columns, in the order of table.sql, which is that of select.sql.
     pub(crate) columns: Vec<String>,
     /// How changes are added to its rows.
     pub(crate) measures: Option<Measures>,
+    /// Of what its rows are computed by: see [`texts::hash`].
+    pub(crate) texts: String,
+    /// Its folder, as messages name it, where it is not compiled in.
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) files: &'static [(&'static str, &'static str)],
     table: &'static str,
     select: &'static str,
 }
@@ -223,6 +170,9 @@ impl Mart {
             tests: tests.collect::<std::result::Result<_, _>>()?,
             columns,
             measures: measures.transpose().map_err(named)?,
+            texts: texts::hash(folder),
+            path: None,
+            files: folder.files,
             table,
             select,
             toml,
@@ -231,6 +181,23 @@ impl Mart {
             Some(source) => Err(named(format!("select.sql lacks {}", place(source)))),
             None => Ok(mart),
         }
+    }
+
+    /// The mart's folder, for messages.
+    pub(crate) fn place(&self) -> String {
+        let own = || format!("marts/{}", self.name);
+        self.path.as_ref().map_or_else(own, |path| path.display().to_string())
+    }
+
+    /// Why the name cannot be a mart's beside these.
+    pub(crate) fn is_called_like_a_replica_of(&self, marts: &[Self]) -> Option<String> {
+        let readers = marts.iter().chain([self]);
+        let mut sources = readers.flat_map(|mart| mart.sources.iter().map(move |source| (mart, source)));
+        let (reader, source) = sources.find(|(_, source)| source.replica == self.name)?;
+        Some(format!(
+            "a mart's table has its folder's name, and {} is that of the replica of {}, which mart {} reads; rename the folder",
+            self.name, source.rule.source, reader.name
+        ))
     }
 
     /// The mart's table, quoted.
@@ -299,9 +266,9 @@ impl Mart {
         let bound = |index: usize| row.get(index).and_then(|bound| number::<i64>(bound.as_ref()));
         // Taken for an empty month, it would be deleted.
         bound(0).zip(bound(1)).map(Some).ok_or_else(|| {
-            let (name, bounded) = (&self.name, self.toml.narrow.as_ref().map_or("", |narrow| &narrow.bounded));
+            let (place, bounded) = (self.place(), self.toml.narrow.as_ref().map_or("", |narrow| &narrow.bounded));
             Error::fatal(format!(
-                "marts/{name}/mart.toml: narrow.bounds must give the least and the greatest {bounded} as integers; \
+                "{place}/mart.toml: narrow.bounds must give the least and the greatest {bounded} as integers; \
                  correct it, or name another column in narrow.bounded"
             ))
         })
@@ -501,6 +468,7 @@ pub(crate) fn quoted(values: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{all, find, list, mark_rules};
 
     #[test]
     fn every_folder_is_read() {

@@ -12,13 +12,18 @@ use tidemart_mysql::{Config, quote_identifier};
 use tidemart_pipeline::{Error, Result};
 
 use crate::{
-    definition::{self, Folder, Mart, Part, Toml},
+    catalog,
+    definition::{Folder, Mart, Part, Toml},
     month::Month,
     session::fault,
 };
 
 /// MySQL's and MariaDB's number of: this account may not do that with a table. A statement gets there once it is parsed.
 const DENIED: u16 = 1142;
+/// Of: there is such a table.
+const EXISTS: u16 = 1050;
+/// What the names of our own tables begin with.
+const OURS: &str = "tidemart_";
 /// Files that are no mart's are larger.
 const LARGEST: u64 = 1024 * 1024;
 
@@ -73,25 +78,70 @@ impl fmt::Display for FolderReport {
     }
 }
 
-/// Reads every folder below `path` as a mart, besides those compiled in. Asked again for the same path it does nothing.
+/// Reads every folder below `path` as a mart, besides those compiled in. Messages name files as if they were below `named`.
+/// Asked again for the same path it does nothing.
 ///
 /// # Errors
-/// A folder that is no mart, with file and line; one of a name that there is already.
-pub fn use_folder(path: &Path) -> Result<()> {
+/// A folder that is no mart, with file and line; one of a name that there is already, or of a table's that it must not have.
+pub fn use_folder(path: &Path, named: Option<&Path>) -> Result<()> {
     static USED: OnceLock<PathBuf> = OnceLock::new();
     if USED.get().is_some_and(|used| used == path) {
         return Ok(());
     }
+    catalog::add(read(path, named.unwrap_or(path))?)?;
+    USED.get_or_init(|| path.to_owned());
+    Ok(())
+}
+
+/// Copies the marts of a folder of marts, as they were read and found to be right: whoever uses the copy meets no
+/// folder that somebody is about to write. What was in the place of the copy is removed.
+///
+/// # Errors
+/// As [`use_folder`]; a copy that cannot be written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    // All are read before anything is written.
+    let marts = catalog::joined(read(from, from)?)?;
+    let failed = |error| Error::fatal(format!("cannot write {}", to.display())).because(error);
+    match fs::remove_dir_all(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => fs::create_dir_all(to).map_err(failed)?,
+    }
+    for mart in marts.iter().filter(|mart| mart.path.is_some()) {
+        for (file, text) in mart.files {
+            let file = to.join(&mart.name).join(file);
+            file.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+            fs::write(&file, text).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders below a path as marts.
+fn read(path: &Path, named: &Path) -> Result<Vec<Mart>> {
     let mut marts = Vec::new();
     for folder in below(path).map_err(|error| unreadable(path, &error))? {
         if folder.is_dir() {
-            let on_disk = OnDisk::open(&folder)?;
-            marts.push(on_disk.mart().map_err(|finding| Error::fatal(finding.to_string()))?);
+            let mut on_disk = OnDisk::open(&folder)?;
+            on_disk.path = folder.file_name().map_or_else(|| named.to_owned(), |name| named.join(name));
+            let mut mart = on_disk.mart().map_err(|finding| Error::fatal(finding.to_string()))?;
+            mart.path = Some(on_disk.path);
+            marts.push(mart);
         }
     }
-    definition::add(marts)?;
-    USED.get_or_init(|| path.to_owned());
-    Ok(())
+    Ok(marts)
+}
+
+/// What the server says against a mart of the user's own, in the place of an error that does not name a file; the error
+/// itself where it has nothing against it or cannot be asked.
+pub(crate) async fn explained(config: &Config, mart: &'static Mart, error: Error) -> Error {
+    let Some(folder) = OnDisk::of(mart) else { return error };
+    match findings(config, &folder, mart).await {
+        Ok(findings) if !findings.is_empty() => {
+            let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
+            Error::fatal(findings.join("; "))
+        }
+        _ => error,
+    }
 }
 
 /// Whether a folder is a mart: all its statements are prepared by the server, and none is run.
@@ -108,16 +158,9 @@ pub async fn check_folder(config: &Config, path: &Path) -> Result<FolderReport> 
             return Ok(FolderReport { mart: name, columns, sources, tests, findings: vec![finding] });
         }
     };
-    let (mut conn, server) = tidemart_mysql::open(config).await?;
-    let mut findings = Vec::new();
-    for statement in statements(&folder, &mart, server.dialect) {
-        // A wrong SELECT, which stands for the table there, is not to be told twice.
-        if statement.lines_before > 0 && !findings.is_empty() {
-            break;
-        }
-        findings.extend(folder.prepare(&mut conn, &mart, &statement).await?);
-    }
-    drop(conn.disconnect().await);
+    let mut findings = findings(config, &folder, &mart).await?;
+    let called = mart.is_called_like_a_replica_of(catalog::all());
+    findings.extend(called.map(|reason| folder.finding("", 0, reason)));
     Ok(FolderReport {
         mart: name,
         columns: mart.columns.clone(),
@@ -125,6 +168,21 @@ pub async fn check_folder(config: &Config, path: &Path) -> Result<FolderReport> 
         tests: mart.tests.iter().map(|test| test.name.clone()).collect(),
         findings,
     })
+}
+
+/// What the server says against a folder's statements.
+async fn findings(config: &Config, folder: &OnDisk, mart: &Mart) -> Result<Vec<Finding>> {
+    let (mut conn, server) = tidemart_mysql::open(config).await?;
+    let mut findings = Vec::new();
+    for statement in statements(folder, mart, server.dialect) {
+        // A wrong SELECT, which stands for the table there, is not to be told twice.
+        if statement.lines_before > 0 && !findings.is_empty() {
+            break;
+        }
+        findings.extend(folder.prepare(&mut conn, mart, &statement).await?);
+    }
+    drop(conn.disconnect().await);
+    Ok(findings)
 }
 
 /// A statement, and where it stands.
@@ -196,9 +254,21 @@ impl OnDisk {
                 path.display()
             )));
         }
+        if name.starts_with(OURS) {
+            return Err(Error::fatal(format!(
+                "the folder {} is called like a table of Tidemart's own, {OURS}…; rename it",
+                path.display()
+            )));
+        }
         let mut files = Vec::new();
         read_files(path, path, &mut files).map_err(|error| unreadable(path, &error))?;
         Ok(Self { path: path.to_owned(), inner: Folder { name: leak(name.to_owned()), files: files.leak() } })
+    }
+
+    /// The folder that a mart was read from.
+    fn of(mart: &'static Mart) -> Option<Self> {
+        let path = mart.path.clone()?;
+        Some(Self { path, inner: Folder { name: &mart.name, files: mart.files } })
     }
 
     fn mart(&self) -> std::result::Result<Mart, Finding> {
@@ -229,7 +299,9 @@ impl OnDisk {
     async fn prepare(&self, conn: &mut Conn, mart: &Mart, statement: &Statement) -> Result<Option<Finding>> {
         let prepared = match conn.prep(statement.sql.as_str()).await {
             Ok(prepared) => prepared,
-            Err(Driver::Server(error)) if error.code == DENIED && statement.file == "table.sql" => {
+            Err(Driver::Server(error))
+                if [DENIED, EXISTS].contains(&error.code) && statement.file == "table.sql" =>
+            {
                 return Ok(None);
             }
             Err(Driver::Server(error)) => {

@@ -106,7 +106,7 @@ fn touched(mart: &Mart, source: &MartSource) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::find;
+    use crate::catalog::find;
 
     #[test]
     fn every_combination_with_a_changed_source_is_asked_for() {

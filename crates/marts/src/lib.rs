@@ -11,6 +11,7 @@
 //! itself or on a Spark cluster ([`rebuild_by`]).
 
 mod add;
+mod catalog;
 mod changes;
 mod check;
 mod cluster;
@@ -29,11 +30,12 @@ mod sources;
 mod stage;
 mod state;
 mod tests_of_data;
+mod texts;
 mod watch;
 
+pub use catalog::{MartInfo, list, mark_rules};
 pub use check::{Difference, Kind, Report, check};
-pub use definition::{MartInfo, list, mark_rules};
-pub use folder::{Finding, FolderReport, check_folder, use_folder};
+pub use folder::{Finding, FolderReport, check_folder, copy_folder, use_folder};
 pub use month::{Month, MonthError};
 pub use rebuild::{Engine, Rebuilt, Scope, rebuild, rebuild_by, rebuild_until};
 pub use refresh::{Refreshed, refresh};

@@ -11,13 +11,16 @@ use tidemart_pipeline::{Error, Result, failpoint};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    catalog,
     changes::Fate,
     cluster,
-    definition::{self, Mart, Part},
+    definition::{Mart, Part},
+    folder,
     month::Month,
     refresh::{Seen, forget_abandoned},
     session::{Lock, Session, of_mart},
-    sources, stage, state,
+    sources, stage,
+    state::{self, Marking},
 };
 
 /// Seconds that a rebuild waits for a refresh that is at work.
@@ -81,9 +84,12 @@ pub async fn rebuild_until(
     scope: Scope,
     stop: &CancellationToken,
 ) -> Result<Rebuilt> {
-    let mart = definition::find(mart)?;
+    let mart = catalog::find(mart)?;
     let mut session = Session::open(config).await?;
-    let result = run(&mut session, engine, mart, scope, stop).await.map_err(of_mart(&mart.name));
+    let result = match run(&mut session, engine, mart, scope, stop).await {
+        Ok(rebuilt) => Ok(rebuilt),
+        Err(error) => Err(of_mart(&mart.name)(folder::explained(config, mart, error).await)),
+    };
     // Its locks end with it, but a server may take its time over that.
     drop(session.unlock(Lock::Rebuild, &mart.name).await);
     session.close().await;
@@ -98,6 +104,7 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Rebuilt> {
     state::prepare(session, mart).await?;
+    let marking = state::marking(session, mart).await?;
     if let Some(reason) = sources::missing(session, mart).await? {
         return Err(Error::fatal(reason));
     }
@@ -120,7 +127,7 @@ async fn run(
     };
     snapshot.stay().await?;
     failpoint::reach("marts.computed");
-    let changed = swap(session, mart, part, &seen, later).await?;
+    let changed = swap(session, mart, part, &seen, (later, marking)).await?;
     snapshot.close().await;
     Ok(Rebuilt { mart: mart.name.clone(), computed, changed })
 }
@@ -146,7 +153,13 @@ async fn register(session: &mut Session, mart: &Mart, scope: Scope, what: &str) 
 }
 
 /// `later`: what becomes of marks that came after the snapshot, when everything was computed.
-async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen, later: Fate) -> Result<u64> {
+async fn swap(
+    session: &mut Session,
+    mart: &Mart,
+    part: Part,
+    seen: &Seen,
+    (later, marking): (Fate, Marking),
+) -> Result<u64> {
     lock(session, mart).await?;
     session.begin().await?;
     let swapped = stage::swap(session, mart, std::slice::from_ref(&part)).await?;
@@ -156,7 +169,7 @@ async fn swap(session: &mut Session, mart: &Mart, part: Part, seen: &Seen, later
     }
     state::update(session, mart, "rebuilding = NULL").await?;
     let newest_us = if part == Part::Whole { seen.newest_us } else { None };
-    state::refreshed(session, mart, &state::counted(mart), newest_us).await?;
+    state::refreshed(session, mart, &state::counted(mart), newest_us, marking).await?;
     failpoint::reach("marts.before-rebuild-commit");
     session.commit().await?;
     session.unlock(Lock::Refresh, &mart.name).await?;

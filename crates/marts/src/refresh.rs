@@ -19,10 +19,11 @@ use tracing::{debug, info, warn};
 
 use crate::{
     add,
+    catalog::find,
     changes::{self, Changes, Fate},
-    definition::{Group, Mart, MartSource, Part, find},
+    definition::{Group, Mart, MartSource, Part},
     deltas::{self, Deltas},
-    groups,
+    folder, groups,
     session::{Lock, Session, TextRow, number, of_mart},
     sources,
     stage::{self, Swapped},
@@ -99,7 +100,21 @@ impl Refresher {
 
     /// One refresh; `None` where another process is about it for longer than we wait.
     pub(crate) async fn refresh(&mut self, wait_s: u32) -> Result<Option<Refreshed>> {
-        self.refresh_unnamed(wait_s).await.map_err(of_mart(&self.mart.name))
+        match self.refresh_unnamed(wait_s).await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                let error = folder::explained(&self.config, self.mart, error).await;
+                Err(of_mart(&self.mart.name)(error))
+            }
+        }
+    }
+
+    /// After a refresh: forgets what kept the mart from being fresh.
+    pub(crate) async fn mended(&mut self) -> Result<()> {
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        state::mended(&mut session, self.mart).await?;
+        self.session = Some(session);
+        Ok(())
     }
 
     async fn refresh_unnamed(&mut self, wait_s: u32) -> Result<Option<Refreshed>> {
@@ -221,7 +236,7 @@ async fn write(
         changes::settle(session, source, &found.ids, seen(outlook)).await?;
     }
     let count = format!("row_count + {} - {}", swapped.inserted, swapped.deleted);
-    state::refreshed(session, mart, &count, computed.changes.newest_us()).await?;
+    state::refreshed(session, mart, &count, computed.changes.newest_us(), outlook.marking).await?;
     if outlook.abandoned {
         forget_abandoned(session, mart).await?;
     }
@@ -279,8 +294,12 @@ async fn select(session: &mut Session, mart: &Mart, part: &Part) -> Result<Vec<T
     let Some((ids, bounds)) = mart.lookups(part) else { return session.rows(&mart.select(part)).await };
     let integer = |row: &TextRow| row.first().and_then(|id| number::<i64>(id.as_ref()));
     let ids: Option<Vec<_>> = session.rows(&ids).await?.iter().map(integer).collect();
-    let ids =
-        ids.ok_or_else(|| Error::fatal("narrow.ids gives ids that are no integers; correct mart.toml"))?;
+    let ids = ids.ok_or_else(|| {
+        Error::fatal(format!(
+            "{}/mart.toml: narrow.ids gives ids that are no integers; correct it",
+            mart.place()
+        ))
+    })?;
     match mart.read_bounds(&session.rows(&bounds).await?)? {
         Some(bounds) if !ids.is_empty() => session.rows(&mart.select_narrow(part, &ids, bounds)).await,
         // Nothing has such a value any more, or the month is empty.
@@ -304,7 +323,7 @@ async fn whole(session: &mut Session, mart: &Mart, outlook: Outlook) -> Result<(
     session.begin().await?;
     let swapped = stage::swap(session, mart, &[Part::Whole]).await?;
     seen_marks.settle(session, mart, seen(outlook), Fate::Wait).await?;
-    state::refreshed(session, mart, &state::counted(mart), seen_marks.newest_us).await?;
+    state::refreshed(session, mart, &state::counted(mart), seen_marks.newest_us, outlook.marking).await?;
     if outlook.abandoned {
         forget_abandoned(session, mart).await?;
     }

@@ -12,10 +12,11 @@ use tidemart_pipeline::{Error, Result};
 use tokio::time::sleep;
 
 use crate::{
+    catalog,
     changes::Changes,
     check::obstacle,
-    definition::{self, Mart, Part},
-    groups,
+    definition::{Mart, Part},
+    folder, groups,
     month::Month,
     session::{Session, of_mart},
     tests_of_data::{self, Teller, TestResult},
@@ -29,7 +30,7 @@ const REST: u32 = 100;
 /// # Errors
 /// An unknown mart; transient where the connection was lost.
 pub async fn run_tests(config: &Config, mart: &str) -> Result<Vec<TestResult>> {
-    let mart = definition::find(mart)?;
+    let mart = catalog::find(mart)?;
     run(config, mart, |_| Duration::ZERO).await.map_err(of_mart(&mart.name))
 }
 
@@ -39,7 +40,7 @@ pub async fn run_tests(config: &Config, mart: &str) -> Result<Vec<TestResult>> {
 /// An unknown mart, one that was not computed yet; transient where it is about to be computed anew, and where the
 /// connection was lost.
 pub async fn test_month(config: &Config, mart: &str, month: Month) -> Result<Vec<TestResult>> {
-    let mart = definition::find(mart)?;
+    let mart = catalog::find(mart)?;
     let mut session = Session::open(config).await?;
     let result = judge(&mut session, mart, month).await.map_err(of_mart(&mart.name));
     session.close().await;
@@ -58,8 +59,11 @@ async fn judge(session: &mut Session, mart: &Mart, month: Month) -> Result<Vec<T
 }
 
 /// The same with rests in between.
-pub(crate) async fn run_at_rest(config: &Config, mart: &Mart) -> Result<()> {
-    run(config, mart, |busy| busy * REST).await.map_err(of_mart(&mart.name)).map(drop)
+pub(crate) async fn run_at_rest(config: &Config, mart: &'static Mart) -> Result<()> {
+    match run(config, mart, |busy| busy * REST).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(of_mart(&mart.name)(folder::explained(config, mart, error).await)),
+    }
 }
 
 async fn run(config: &Config, mart: &Mart, rest: impl Fn(Duration) -> Duration) -> Result<Vec<TestResult>> {

@@ -19,7 +19,7 @@ pub(crate) async fn missing(session: &mut Session, mart: &Mart) -> Result<Option
         if !exists(session, &source.replica).await? {
             return Ok(Some(format!("no replica of {table} yet; is the consumer running?")));
         }
-        if !exists(session, &source.marks).await? {
+        if !is_marked(session, source).await? {
             return Ok(Some(format!(
                 "the consumer does not mark changes of {table}; are marts.enabled and marts.folder set for it, too?"
             )));
@@ -29,6 +29,15 @@ pub(crate) async fn missing(session: &mut Session, mart: &Mart) -> Result<Option
         }
     }
     Ok(None)
+}
+
+/// Whether the consumer marks the table's changes for the mart, all of what the mart reads.
+async fn is_marked(session: &mut Session, source: &MartSource) -> Result<bool> {
+    let (schema, name) = (quote_string(&source.rule.source.schema), quote_string(&source.rule.source.name));
+    let sql =
+        format!("SELECT marks FROM tidemart_tables WHERE source_schema = {schema} AND source_name = {name}");
+    let marks = session.value(&sql).await?;
+    Ok(marks.is_some_and(|marks| source.rule.is_in_force(&marks)) && exists(session, &source.marks).await?)
 }
 
 /// Whether a table of this name is there.

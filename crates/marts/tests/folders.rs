@@ -57,6 +57,15 @@ async fn a_folder_is_accepted_or_told_where_it_is_wrong() {
             let report = check_folder(&target.config, &folder).await.unwrap().to_string();
             assert!(report.contains(expected), "{file} {change:?}: {report}");
         }
+        // Names that tables have which are no mart's.
+        let (good, orders) = (copy(&root, "select.sql", ("SELECT", "SELECT")), root.join("orders"));
+        fs::rename(&good, &orders).unwrap();
+        let report = check_folder(&target.config, &orders).await.unwrap().to_string();
+        assert!(report.contains("orders is that of the replica of public.orders"), "{report}");
+        let ours = root.join("tidemart_checkpoints");
+        fs::rename(&orders, &ours).unwrap();
+        let error = check_folder(&target.config, &ours).await.unwrap_err().to_string();
+        assert!(error.contains("a table of Tidemart's own"), "{error}");
         fs::remove_dir_all(&root).unwrap();
     })
     .await;

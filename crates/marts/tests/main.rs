@@ -1,6 +1,8 @@
 //! On real servers: every body runs on MariaDB and on MySQL.
 
 #[cfg(test)]
+mod away;
+#[cfg(test)]
 mod checks;
 #[cfg(test)]
 mod cluster;
@@ -16,6 +18,8 @@ mod histories;
 mod marks;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod names;
 #[cfg(test)]
 mod rebuilds;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tidemart_change::{
 };
 use tidemart_local::testing;
 use tidemart_marts::{MartStatus, Refreshed};
-use tidemart_mysql::{Applier, Config};
+use tidemart_mysql::{Applier, Config, MarkRule};
 use tidemart_pipeline::Destination;
 use tokio_util::sync::CancellationToken;
 
@@ -194,16 +194,21 @@ pub(crate) struct Feed {
 impl Feed {
     /// One applier for each lane, which has that partition of every topic.
     pub(crate) async fn new(target: &Target) -> Self {
-        let schemas = schemas();
-        let mut appliers = Vec::new();
+        let (schemas, commit_ms) = (schemas(), 1_700_000_000_000);
+        let mut feed = Self { schemas, sequences: BTreeMap::new(), appliers: Vec::new(), commit_ms };
+        feed.start_again(target, tidemart_marts::mark_rules()).await;
+        feed
+    }
+
+    /// Other appliers in the place of those that there are.
+    pub(crate) async fn start_again(&mut self, target: &Target, rules: Vec<MarkRule>) {
+        self.appliers.clear();
         for lane in 0..LANES {
-            let mut applier = Applier::new(target.config.clone(), tidemart_marts::mark_rules()).unwrap();
+            let mut applier = Applier::new(target.config.clone(), rules.clone()).unwrap();
             let scope: Vec<_> = TABLES.iter().map(|table| partition(table, lane)).collect();
             applier.resume(&scope).await.unwrap();
-            appliers.push(applier);
+            self.appliers.push(applier);
         }
-        let commit_ms = 1_700_000_000_000;
-        Self { schemas, sequences: BTreeMap::new(), appliers, commit_ms }
     }
 
     /// As after a snapshot of empty tables.

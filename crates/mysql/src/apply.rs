@@ -24,6 +24,7 @@ use crate::{
     fault::{self, Fault, Refusal},
     known::Known,
     lane::{Attempts, Lane, is_truncate, snapshot_done_after},
+    marking,
     marks::MarkRule,
     place::Place,
     pulse::answered,
@@ -437,6 +438,12 @@ impl Destination for Applier {
                 session.close().await;
                 return Err(error);
             }
+        }
+        let topics = scope.iter().map(|partition| &*partition.topic).collect();
+        let marking = marking::mark_topics(&mut session.conn, &session.server, &self.rules, &topics);
+        if let Err(error) = answered(&self.config, id, 0, LONG_ANSWER, marking).await.and_then(|done| done) {
+            session.close().await;
+            return Err(error);
         }
         self.session = Some(session);
         Ok(self.lanes.iter().map(|(partition, lane)| (partition.clone(), lane.position())).collect())

@@ -64,6 +64,8 @@ impl MarkRule {
 pub(crate) struct MarkTable {
     /// Unquoted name.
     pub(crate) name: String,
+    /// The mart's name.
+    pub(crate) mart: String,
     /// Indexes of the rule's columns.
     pub(crate) columns: Vec<usize>,
     /// `INSERT INTO … (columns, source_commit_us)`.
@@ -95,6 +97,7 @@ impl MarkTable {
             select: format!("SELECT {list},"),
             whole: format!("INSERT INTO {table} (`whole`,source_commit_us) VALUES (1,"),
             name,
+            mart: rule.mart.clone(),
             columns,
         })
     }

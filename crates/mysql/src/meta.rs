@@ -6,7 +6,7 @@ use tidemart_pipeline::{Error, Result};
 use crate::{config::Config, connection, dialect::Dialect, fault};
 
 /// Version of our own tables that this program makes and knows.
-pub const META_VERSION: u32 = 4;
+pub const META_VERSION: u32 = 5;
 
 /// What makes each version of the one before; statements may be repeated, since DDL is not undone by a crash.
 const MIGRATIONS: [&str; META_VERSION as usize] = [
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; META_VERSION as usize] = [
     include_str!("sql/migrate_2.sql"),
     include_str!("sql/migrate_3.sql"),
     include_str!("sql/migrate_4.sql"),
+    include_str!("sql/migrate_5.sql"),
 ];
 /// Only one program at a time changes our tables.
 const LOCK: &str = "CONCAT('tidemart_migrate_', MD5(DATABASE()))";

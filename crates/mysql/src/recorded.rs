@@ -8,6 +8,7 @@ use crate::{
     connection::Server,
     dialect::quote_string,
     fault::{self, Fault, Refusal},
+    marking::InForce,
     place::Place,
 };
 
@@ -21,7 +22,7 @@ pub async fn replicas(conn: &mut Conn) -> Result<Vec<TableSchema>> {
     rows.into_iter().map(|(replica, shape)| read_shape(&replica, &shape)).collect()
 }
 
-fn read_shape(replica: &str, shape: &str) -> Result<TableSchema> {
+pub(crate) fn read_shape(replica: &str, shape: &str) -> Result<TableSchema> {
     serde_json::from_str(shape).map_err(|error| {
         Error::fatal(format!("the shape of {replica} in tidemart_tables cannot be read; restore it"))
             .because(error)
@@ -43,6 +44,8 @@ pub(crate) struct Recorded {
     pub(crate) made: bool,
     /// Where it was emptied last.
     pub(crate) truncated_at: Place,
+    /// What its changes are marked for.
+    pub(crate) marks: InForce,
 }
 
 /// The record's key for a replica's name, as a literal.
@@ -112,8 +115,8 @@ async fn look_up(conn: &mut Conn, key: &str) -> Result<Option<(TableName, Record
 
 fn read(row: Row, key: &str) -> Result<(TableName, Recorded)> {
     let damaged = || Error::fatal(format!("the row {key} of tidemart_tables cannot be read; restore it"));
-    type Columns = (String, String, String, u32, Option<String>, bool, String);
-    let (schema, name, shape, generation, left_over, made, truncated_at) =
+    type Columns = (String, String, String, u32, Option<String>, bool, String, Option<String>, u32);
+    let (schema, name, shape, generation, left_over, made, truncated_at, marks, marking) =
         mysql_async::from_row_opt::<Columns>(row).map_err(|_| damaged())?;
     let left_over = left_over.map_or(Ok(Vec::new()), |names| serde_json::from_str(&names));
     let recorded = Recorded {
@@ -123,6 +126,7 @@ fn read(row: Row, key: &str) -> Result<(TableName, Recorded)> {
         left_over: left_over.map_err(|_| damaged())?,
         made,
         truncated_at: truncated_at.parse().map_err(|()| damaged())?,
+        marks: InForce::read(marks.as_deref(), marking).ok_or_else(damaged)?,
     };
     Ok((TableName::new(schema, name), recorded))
 }

@@ -71,10 +71,11 @@ impl Replica {
 
     /// For statements that change rows: as long as this is recorded.
     pub(crate) fn recorded_as(self, recorded: &Recorded) -> Self {
-        let Recorded { key, generation, truncated_at, shape, .. } = recorded;
+        let Recorded { key, generation, truncated_at, shape, marks, .. } = recorded;
         let condition = format!(
-            "replica={key} AND generation={generation} AND version={} AND truncated_at='{truncated_at}'",
-            shape.version
+            "replica={key} AND generation={generation} AND version={} AND truncated_at='{truncated_at}' \
+             AND marking={}",
+            shape.version, marks.number
         );
         let known = Self { condition, generation: *generation, truncated_at: *truncated_at, ..self };
         if recorded.left_over.is_empty() { known } else { known.keeping_others() }

@@ -16,6 +16,7 @@ use crate::{
     fits::{self, Fit},
     follow,
     inspect::{self, Found},
+    marking,
     marks::{MarkRule, MarkTable},
     names::{check_columns, replica_name},
     recorded::{self, Recorded},
@@ -96,10 +97,13 @@ pub(crate) async fn ensure(
     let shape = Arc::new(recorded.shape.clone());
     let types = definitions(&shape).map_err(Refusal::new)?;
     let marks = bind(rules, &shape)?;
-    let replica = Replica::new(shape, marks)?.recorded_as(&recorded);
+    let replica = Replica::new(shape, marks)?;
+    let wanted = marking::of(rules, &schema.table);
     check(conn, server.dialect, &replica, &name, &Expected { types: &types, recorded: &recorded }).await?;
-    ensure_marks(conn, server.dialect, &replica, types).await?;
-    Ok(replica)
+    let made = ensure_marks(conn, server.dialect, &replica, types, &recorded, &wanted).await?;
+    let in_force = std::mem::take(&mut recorded.marks);
+    recorded.marks.number = marking::agree(conn, &recorded.key, in_force, &wanted, made).await?;
+    Ok(replica.recorded_as(&recorded))
 }
 
 /// The marts' rules for a table.
@@ -214,20 +218,48 @@ fn told((column_type, collation, nullable): (&str, Option<&str>, bool)) -> Strin
     format!("{column_type}{collation}{}", if nullable { " NULL" } else { " NOT NULL" })
 }
 
+/// Makes the mark tables that are missing, and in the place of such as are of another rule, which nobody relies on; says
+/// for which marts.
 async fn ensure_marks(
     conn: &mut Conn,
     dialect: Dialect,
     replica: &Replica,
     types: Vec<Definition>,
-) -> std::result::Result<(), Fault> {
+    recorded: &Recorded,
+    wanted: &marking::Rules,
+) -> std::result::Result<Vec<String>, Fault> {
     let columns: Vec<_> = replica.columns.iter().cloned().zip(types).collect();
+    let mut made = Vec::new();
     for mark in &replica.marks {
-        if inspect::columns(conn, &mark.name).await?.is_empty() {
+        let mut found = inspect::columns(conn, &mark.name).await?;
+        let is_new = recorded.marks.rules.get(&mark.mart) != wanted.get(&mark.mart);
+        if is_new && !found.is_empty() && fit(dialect, replica, mark, &columns, &found) == Fit::Differs {
+            let statement = format!("DROP TABLE {}", quote_identifier(&mark.name));
+            follow::alter(conn, &statement, &replica.schema).await?;
+            found.clear();
+        }
+        if found.is_empty() {
             run_ddl(conn, &mark.ddl(&columns, dialect), &replica.schema).await?;
+            made.push(mark.mart.clone());
         }
         check_marks(conn, dialect, replica, mark, &columns).await?;
     }
-    Ok(())
+    Ok(made)
+}
+
+/// Whether a mark table takes the columns of its rule, as it is or once it is altered.
+fn fit(
+    dialect: Dialect,
+    replica: &Replica,
+    mark: &MarkTable,
+    columns: &[(String, Definition)],
+    found: &[Found],
+) -> Fit {
+    let fits = mark.columns.iter().map(|index| {
+        let found = found.iter().find(|found| found.name == replica.schema.columns[*index].name);
+        found.map_or(Fit::Differs, |found| fits::fit(found, &columns[*index].1, dialect))
+    });
+    if fits.into_iter().any(|fit| fit == Fit::Differs) { Fit::Differs } else { Fit::Holds }
 }
 
 /// A mark table of an older rule would lack columns; one of an older shape may have narrower ones.

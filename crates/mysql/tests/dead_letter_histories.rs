@@ -140,7 +140,7 @@ impl Run {
         }
         let letter = &letters[usize::from(which) % letters.len()];
         let letter = std::slice::from_ref(letter);
-        let outcomes = dead_letters::retry(&self.target.config, &[], letter).await.unwrap();
+        let outcomes = dead_letters::retry(&self.target.config, letter).await.unwrap();
         assert_ne!(outcomes, [Outcome::Gone]);
         self.compare().await;
     }

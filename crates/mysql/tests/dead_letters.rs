@@ -41,7 +41,7 @@ async fn letters(target: &Target) -> Vec<DeadLetter> {
 }
 
 async fn retry(target: &Target, letter: &DeadLetter) -> Outcome {
-    dead_letters::retry(&target.config, &[], std::slice::from_ref(letter)).await.unwrap().remove(0)
+    dead_letters::retry(&target.config, std::slice::from_ref(letter)).await.unwrap().remove(0)
 }
 
 async fn skip(target: &Target, letter: &DeadLetter) -> Outcome {
@@ -264,7 +264,7 @@ async fn many_keys_are_tried_at_once_and_only_those_that_are_refused_stay() {
                       WHERE seq NOT IN (10, 20)";
         target.execute(mended).await;
         let before = version(&target).await;
-        let outcomes = dead_letters::retry(&target.config, &[], &all).await.unwrap();
+        let outcomes = dead_letters::retry(&target.config, &all).await.unwrap();
         let refused: Vec<_> = (0..30).filter(|at| outcomes[*at] != Outcome::Done(1)).collect();
         assert_eq!(refused, [7, 17], "{outcomes:?}");
         assert_eq!(kinds(&target).await, expected(&[("7", "refused"), ("17", "refused")]));

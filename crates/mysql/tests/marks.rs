@@ -168,3 +168,79 @@ async fn a_rule_that_does_not_fit_stops_its_table_alone() {
     })
     .await;
 }
+
+/// Marts that count as built; others were put back.
+async fn built(target: &crate::support::Target) -> Vec<Vec<String>> {
+    target.rows("SELECT mart FROM tidemart_marts WHERE built ORDER BY mart").await
+}
+
+#[tokio::test]
+async fn other_rules_than_before_put_their_marts_back() {
+    on_both(async |target| {
+        let feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]);
+        let scope = vec![feed.partition.clone()];
+        apply(&mut target.applier_with(&[rule("m", &["k", "a"]), rule("n", &["k", "a"])]), &[&feed]).await;
+        let all_built = "REPLACE INTO tidemart_marts (mart, built) VALUES ('m', 1), ('n', 1), ('o', 1)";
+        // (the rules of the next consumer, the marts that it leaves as they are)
+        for (rules, left) in [
+            (vec![rule("m", &["k", "a"]), rule("n", &["k", "a"])], &["m", "n", "o"][..]),
+            (vec![rule("m", &["k", "a"])], &["m", "o"]),
+            (vec![rule("m", &["k", "b"])], &["n", "o"]),
+            (vec![], &["n", "o"]),
+            (vec![], &["m", "n", "o"]),
+            (vec![rule("n", &["k", "b"]), rule("o", &["k", "b"])], &["m"]),
+        ] {
+            target.execute(all_built).await;
+            // Before it writes anything: the next change may be a long time coming.
+            target.applier_with(&rules).resume(&scope).await.unwrap();
+            assert_eq!(built(&target).await.concat(), left, "{rules:?}");
+        }
+        // In the place of the table of another rule.
+        let columns = "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() \
+                       AND table_name = 'tidemart_marks_n_t' AND column_name IN ('a', 'b')";
+        assert_eq!(target.rows(columns).await, [["b"]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn appliers_with_different_rules_never_write_by_rules_that_are_not_in_force() {
+    on_both(async |target| {
+        let feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]);
+        let mut marking = target.applier_with(&[rule("m", &["k", "a"])]);
+        apply(&mut marking, &[&feed]).await;
+        let other = Feed::complete(&keyed(), 1).create(&["2", "a", "b"]);
+        let mut another = target.applier();
+        for round in 0..3_u64 {
+            target.execute("REPLACE INTO tidemart_marts (mart, built) VALUES ('m', 1)").await;
+            if round == 0 {
+                apply(&mut another, &[&other]).await;
+            } else {
+                let next = Feed { records: vec![], sequence: other.sequence + round - 1, ..other.clone() };
+                another.write(&batch([next.update(&["2", &round.to_string(), "b"]).part()])).await.unwrap();
+            }
+            assert!(built(&target).await.is_empty(), "round {round}: unmarked");
+            target.execute("DELETE FROM tidemart_marks_m_t; UPDATE tidemart_marts SET built = TRUE").await;
+            let next = Feed { records: vec![], sequence: feed.sequence + round, ..feed.clone() };
+            marking.write(&batch([next.update(&["1", &round.to_string(), "b"]).part()])).await.unwrap();
+            assert!(built(&target).await.is_empty(), "round {round}: marked again");
+            assert!(!found(&target, "tidemart_marks_m_t").await.is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mark_table_that_was_dropped_puts_its_mart_back() {
+    on_both(async |target| {
+        let feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]);
+        let rules = [rule("m", &["k", "a"])];
+        apply(&mut target.applier_with(&rules), &[&feed]).await;
+        target.execute("REPLACE INTO tidemart_marts (mart, built) VALUES ('m', 1), ('o', 1)").await;
+        target.execute("DROP TABLE tidemart_marks_m_t").await;
+        let next = Feed { records: vec![], ..feed.clone() }.update(&["1", "c", "b"]);
+        apply(&mut target.applier_with(&rules), &[&next]).await;
+        assert_eq!(built(&target).await, [["o"]]);
+    })
+    .await;
+}

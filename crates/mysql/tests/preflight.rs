@@ -28,6 +28,7 @@ async fn a_fit_server_passes_and_takes_our_tables_again_and_again() {
             "tidemart_checkpoints",
             "tidemart_dead_letter_rows",
             "tidemart_dead_letters",
+            "tidemart_marts",
             "tidemart_meta",
             "tidemart_queries",
             "tidemart_schemas",

@@ -1,5 +1,6 @@
 SELECT
-    s.built,
+    -- Of other texts it is to be computed anew.
+    s.built AND s.texts <=> {texts},
     s.row_count,
     s.fresh_us,
     -- Microseconds since 1970 UTC.

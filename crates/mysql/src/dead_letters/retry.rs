@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     dialect::quote_string,
     fault::{self, Fault, Refusal},
-    marks::MarkRule,
+    marking,
     recorded::replicas,
     reduce::{Collector, TableChanges},
     replica::Replica,
@@ -66,17 +66,17 @@ struct Found {
 }
 
 /// Applies all parked changes of these letters' keys, in their order, and removes them. The letters are of one
-/// partition, one for each key, and some hundred at the most; the outcomes are in their order. `rules` are those of the
-/// consumer.
+/// partition, one for each key, and some hundred at the most; the outcomes are in their order. What
+/// is applied is marked for the marts that the consumer marks changes for.
 ///
 /// # Errors
 /// As [`connect`](crate::connect); transient also where others change the same again and again.
-pub async fn retry(config: &Config, rules: &[MarkRule], letters: &[DeadLetter]) -> Result<Vec<Outcome>> {
+pub async fn retry(config: &Config, letters: &[DeadLetter]) -> Result<Vec<Outcome>> {
     let mut outcomes = vec![Outcome::Gone; letters.len()];
     let mut todo: Vec<_> = std::iter::once(0..letters.len()).collect();
     while let Some(range) = todo.pop().filter(|range| !range.is_empty()) {
         let some = &letters[range.clone()];
-        match attempt(config, async |session| apply(config, session, rules, some).await).await? {
+        match attempt(config, async |session| apply(config, session, some).await).await? {
             Ok(done) => outcomes[range].clone_from_slice(&done),
             Err(refusal) if range.len() == 1 => {
                 let kind = refusal.parks();
@@ -148,10 +148,9 @@ async fn attempt<T>(
 async fn apply(
     config: &Config,
     session: &mut Session,
-    rules: &[MarkRule],
     letters: &[DeadLetter],
 ) -> std::result::Result<Vec<Outcome>, Fault> {
-    let replica = Arc::new(replica(session, rules, &letters[0]).await?);
+    let replica = Arc::new(replica(session, &letters[0]).await?);
     let found = found(config, session, &replica, letters).await?;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     found.iter().for_each(|found| *counts.entry(&found.key).or_default() += 1);
@@ -190,11 +189,7 @@ fn reduce<'a>(replica: &Arc<Replica>, found: &'a [Found]) -> std::result::Result
     collector.finish()
 }
 
-async fn replica(
-    session: &mut Session,
-    rules: &[MarkRule],
-    letter: &DeadLetter,
-) -> std::result::Result<Replica, Fault> {
+async fn replica(session: &mut Session, letter: &DeadLetter) -> std::result::Result<Replica, Fault> {
     let (table, partition) = (&letter.table, &letter.partition);
     let checkpoint = format!("SELECT 1 FROM tidemart_checkpoints WHERE {}", of_partition(partition));
     let checkpoint: Option<u8> = session.conn.query_first(checkpoint).await.map_err(fault::querying)?;
@@ -209,7 +204,8 @@ async fn replica(
     let gone = || Refusal::new(format!("{table} has no replica any more; skip it"));
     let schema = Arc::new(shape.ok_or_else(gone)?);
     let wanted = Wanted { schema: &schema, generation: 0, topic: None };
-    tables::ensure(&mut session.conn, &session.server, wanted, Follow::Nothing, rules).await
+    let rules = marking::in_force(&mut session.conn, table).await?;
+    tables::ensure(&mut session.conn, &session.server, wanted, Follow::Nothing, &rules).await
 }
 
 /// The parked changes of these letters' keys, in their order, in the replica's shape. More than fit into a transaction

@@ -1,3 +1,3 @@
-SELECT source_schema, source_name, shape, generation, left_over, made, truncated_at
+SELECT source_schema, source_name, shape, generation, left_over, made, truncated_at, marks, marking
 FROM tidemart_tables
 WHERE replica = {replica}

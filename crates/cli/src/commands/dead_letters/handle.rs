@@ -6,10 +6,7 @@ use std::{
 };
 
 use tidemart_change::{Request, TopicPartition, request::Want};
-use tidemart_mysql::{
-    MarkRule,
-    dead_letters::{self, DeadLetter, Kind, Outcome, Selection},
-};
+use tidemart_mysql::dead_letters::{self, DeadLetter, Kind, Outcome, Selection};
 
 use super::list::{find, row_name};
 use crate::{config::Config, output};
@@ -81,7 +78,6 @@ impl Pages {
 /// What was done so far; an error of one partition keeps nobody from the others.
 struct Tally<'a> {
     config: &'a Config,
-    rules: Vec<MarkRule>,
     seen: BTreeSet<(TopicPartition, Vec<String>)>,
     handled: usize,
     failed: bool,
@@ -90,15 +86,14 @@ struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     fn new(config: &'a Config) -> Self {
-        let rules = config.marts.rules();
-        Self { config, rules, seen: BTreeSet::new(), handled: 0, failed: false, first_error: None }
+        Self { config, seen: BTreeSet::new(), handled: 0, failed: false, first_error: None }
     }
 
     async fn retry(&mut self, letters: &[DeadLetter]) -> anyhow::Result<()> {
         let new = |letter: &&DeadLetter| self.seen.insert((letter.partition.clone(), letter.key.clone()));
         let letters: Vec<_> = letters.iter().filter(new).cloned().collect();
         for letters in batches(&letters) {
-            match dead_letters::retry(self.config.mysql()?, &self.rules, &letters).await {
+            match dead_letters::retry(self.config.mysql()?, &letters).await {
                 Ok(outcomes) => {
                     for (letter, outcome) in letters.iter().zip(outcomes) {
                         self.say_retried(letter, outcome).await?;

@@ -141,6 +141,11 @@ impl Supervisor<'_> {
         let planning = self.heartbeat.clone();
         let plan = planning.beside(self.plan(kafka, &mut conn)).await?;
         let run = Run { prefix: kafka.prefix.clone(), id: uuid::Uuid::new_v4().to_string() };
+        let topics = plan.starts.iter().map(|start| &*start.partition.topic);
+        // Executors only see to the tables whose records they get.
+        let rules = self.config.marts.rules();
+        let marking = tidemart_mysql::mark_by(mysql, &rules, topics);
+        self.heartbeat.clone().beside(marking).await?;
         let number = soon(run.begin(&mut conn, &plan.starts)).await?;
         self.holds.begin(&plan.starts);
         self.heartbeat.run = Some(run.clone());
