@@ -183,7 +183,12 @@ async fn a_folder_of_marts_that_is_wrong_is_named_before_anything_starts() {
     let home = Home::new("marts");
     let marts = own_marts(home.path());
     std::fs::write(marts.join("own_sales/mart.toml"), "keys = []\n").unwrap();
-    for folder in [marts, home.path().join("nowhere")] {
+    // Called like a table that is none of a mart's.
+    let (replica, ours) = (home.path().join("replica"), home.path().join("ours"));
+    let own = own_marts(&home.path().join("good"));
+    copy_renamed(&own.join("own_sales"), &replica.join("orders"));
+    copy_renamed(&own.join("own_sales"), &ours.join("tidemart_checkpoints"));
+    for folder in [marts, home.path().join("nowhere"), replica, ours] {
         let refused = home.run(&["up", "--marts", folder.to_str().unwrap()]);
         assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
         assert!(text(&refused).contains("--marts"), "{}", text(&refused));
@@ -232,6 +237,78 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     assert!(other.status.success(), "{}", text(&other));
     wait_for("the end", || third.child.try_wait().unwrap().is_some()).await;
     assert_eq!(home.processes(), []);
+}
+
+/// The first `up` with a mart whose SQL is wrong: the shop's marts are built, and the shop is live. Then the folder and the
+/// settings break, and a start goes on without them where it is asked to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mart_of_ones_own_that_is_wrong_keeps_nothing_from_running() {
+    let home = Home::new("wrong-mart");
+    let marts = own_marts(home.path());
+    let select = marts.join("own_sales/select.sql");
+    let right = std::fs::read_to_string(&select).unwrap();
+    std::fs::write(&select, right.replacen("FROM (", "FORM (", 1)).unwrap();
+    let mut first = home.up_of("first", &["--marts", marts.to_str().unwrap()], &[]);
+    wait_for("the table", || first.text().contains("passwords and all settings") || first.has_ended()).await;
+    assert!(!first.has_ended(), "{}", first.text());
+    let settings = home.data().join("tidemart.toml");
+    let list = || text(&home.run(&["marts", "list", "--config", settings.to_str().unwrap()]));
+    let named = format!("{}:13: ", select.display());
+    wait_for("the reason", || list().contains(&named)).await;
+    assert!(
+        list().lines().any(|line| line.starts_with("user_sales") && !line.contains("not built")),
+        "{}",
+        list()
+    );
+    // Somebody is about to edit it: whatever is started again meanwhile uses what was there at the start.
+    std::fs::write(marts.join("own_sales/mart.toml"), "descrip").unwrap();
+    for role in [" consumer ", " marts "] {
+        let before = home.of(role);
+        before.iter().for_each(|id| kill(*id, Signal::SIGKILL).unwrap());
+        wait_for("the role again", || home.of(role).iter().any(|id| !before.contains(id))).await;
+    }
+    wait_for("the reason again", || list().contains(&named)).await;
+    first.signal(Signal::SIGINT);
+    wait_for("the end", || first.has_ended()).await;
+    let refused = home.run(&["up"]);
+    let told = text(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("kept from the last start") && told.contains("--forget-marts"), "{told}");
+    let damaged =
+        std::fs::read_to_string(&settings).unwrap().replacen("password = \"", "password = \"\"hidden", 1);
+    std::fs::write(&settings, damaged).unwrap();
+    let mut second = home.up("second");
+    second.is_live().await;
+    assert!(second.text().contains("is not TOML") && !second.text().contains("hidden"), "{}", second.text());
+    assert!(!second.text().contains("own_sales"), "{}", second.text());
+    second.signal(Signal::SIGINT);
+    wait_for("the end", || second.has_ended()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_folder_of_marts_is_forgotten_when_asked_and_is_right_when_it_comes_back() {
+    let home = Home::new("forgotten");
+    let marts = own_marts(home.path());
+    let with = ["--marts", marts.to_str().unwrap()];
+    for (name, arguments, has_own) in
+        [("with", &with[..], true), ("without", &["--forget-marts"], false), ("again", &with, true)]
+    {
+        let mut up = home.up_of(name, arguments, &[]);
+        up.is_live().await;
+        assert_eq!(up.text().contains("own_sales"), has_own, "{}", up.text());
+        wait_for("every mart", || home.works()).await;
+        if has_own {
+            let verified = home.verify();
+            let told = text(&verified);
+            assert!(
+                verified.status.success() && told.contains("mart own_sales: equal"),
+                "{told}\n{}",
+                up.text()
+            );
+        }
+        up.signal(Signal::SIGINT);
+        wait_for("the end", || up.has_ended()).await;
+    }
 }
 
 /// Servers and roles that are killed are started again, and nothing is lost, doubled or stale.

@@ -8,12 +8,7 @@ mod servers;
 mod settings;
 mod show;
 
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    str::FromStr,
-};
+use std::{fmt::Display, path::PathBuf, process::ExitCode, str::FromStr};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
@@ -80,9 +75,14 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Engine::Native)]
     engine: Engine,
 
-    /// A folder of folders, each a mart of your own beside the shop's; later starts keep it
-    #[arg(long, env = "TIDEMART_MARTS_FOLDER", value_name = "FOLDER")]
+    /// A folder of folders, each a mart of your own beside the shop's; read at the start, edits need a new one. Later
+    /// starts keep it
+    #[arg(long, env = FOLDER_VARIABLE, value_name = "FOLDER")]
     marts: Option<PathBuf>,
+
+    /// Forget the folder of marts that an earlier start was given
+    #[arg(long, conflicts_with = "marts")]
+    forget_marts: bool,
 
     /// Folder of `postgres` and `initdb`, instead of the fetched ones
     #[arg(long, value_name = "FOLDER")]
@@ -97,6 +97,9 @@ pub struct Args {
     mariadb_bin: Option<PathBuf>,
 }
 
+/// Names the setting `marts.folder`, too.
+const FOLDER_VARIABLE: &str = "TIDEMART_MARTS_FOLDER";
+
 const EXAMPLES: &str = "\
 Examples:
   tidemart up                               two years of a medium shop, about 1.2 million rows
@@ -106,6 +109,7 @@ Examples:
   tidemart up --detach && tidemart status   in the background; tidemart logs capture, tidemart down
   tidemart up --data /tmp/other --seed 7    another shop beside the first
   tidemart up --marts my-marts              marts of your own, too; `tidemart marts check-folder` looks at one
+  tidemart up --forget-marts                the shop's marts alone again
 
 Sizes: tiny about 2,000 rows, small 100,000, medium 1.2 million, large 12 million. A shop that is there keeps its size, seed
 and length of history; another one needs another --data.";
@@ -180,7 +184,7 @@ pub async fn run(args: Args, telemetry: &Telemetry, shutdown: CancellationToken)
     detach::forget(folder.path());
     let marts = own_marts(&args, &folder)?;
     let servers = Servers::launch(&folder, &args).await?;
-    let start = Start { args: &args, marts: marts.as_deref(), telemetry, folder: &folder, servers: &servers };
+    let start = Start { args: &args, marts: marts.as_ref(), telemetry, folder: &folder, servers: &servers };
     let result = Box::pin(serve(&start, &shutdown)).await;
     detach::forget(folder.path());
     servers.stop().await;
@@ -191,25 +195,47 @@ pub async fn run(args: Args, telemetry: &Telemetry, shutdown: CancellationToken)
 /// What a start has.
 struct Start<'a> {
     args: &'a Args,
-    /// The folder of marts besides the shop's.
-    marts: Option<&'a Path>,
+    /// The marts besides the shop's.
+    marts: Option<&'a OwnMarts>,
     telemetry: &'a Telemetry,
     folder: &'a DataFolder,
     servers: &'a Servers,
 }
 
-/// The folder of marts that was named, or that the last start had; looked at before anything starts.
-fn own_marts(args: &Args, folder: &DataFolder) -> anyhow::Result<Option<PathBuf>> {
-    let marts = match &args.marts {
+/// Marts besides the shop's.
+struct OwnMarts {
+    /// The folder that this start uses, whatever becomes of the user's meanwhile: roles read it whenever they start.
+    copy: PathBuf,
+    /// The user's folder.
+    origin: PathBuf,
+}
+
+/// The folder of marts that was named, or that the last start had; looked at and copied before anything starts.
+fn own_marts(args: &Args, folder: &DataFolder) -> anyhow::Result<Option<OwnMarts>> {
+    let (origin, named) = match &args.marts {
+        _ if args.forget_marts => return Ok(None),
         Some(marts) => {
-            Some(marts.canonicalize().with_context(|| format!("--marts: cannot read {}", marts.display()))?)
+            let origin = marts.canonicalize();
+            (
+                origin.with_context(|| format!("--marts: cannot read {}", marts.display()))?,
+                "--marts".to_owned(),
+            )
         }
-        None => settings::marts(&folder.path().join(DEFAULT_FILE))?,
+        None => match settings::marts(&folder.path().join(DEFAULT_FILE))? {
+            Some(kept) => {
+                let named = format!(
+                    "marts of {}, kept from the last start; name another folder by --marts, or run \
+                     `tidemart up --forget-marts`",
+                    kept.display()
+                );
+                (kept, named)
+            }
+            None => return Ok(None),
+        },
     };
-    if let Some(marts) = &marts {
-        tidemart_marts::use_folder(marts).context("--marts")?;
-    }
-    Ok(marts)
+    let copy = folder.path().join("run").join("marts");
+    tidemart_marts::copy_folder(&origin, &copy).context(named)?;
+    Ok(Some(OwnMarts { copy, origin }))
 }
 
 /// From servers that are being started to the end of everything.
@@ -239,7 +265,7 @@ async fn go_on(start: &Start<'_>, platform: &Platform, shutdown: &CancellationTo
     tidemart_mysql::migrate(config.mysql()?).await?;
     let Some(filled) = shutdown.run_until_cancelled(fill::run(&config)).await else { return Ok(()) };
     filled?;
-    let mut roles = Roles::new(folder, &file, telemetry, args.engine)?;
+    let mut roles = Roles::new(folder, &file, telemetry, args.engine, marts)?;
     let result = tokio::select! { biased;
         () = shutdown.cancelled() => Ok(()),
         failure = servers::failure(servers.all().into_iter().chain(platform.servers())) => Err(failure),
@@ -249,7 +275,7 @@ async fn go_on(start: &Start<'_>, platform: &Platform, shutdown: &CancellationTo
     result
 }
 
-/// The roles run; the shop joins them once both marts are there. Ends by an error alone.
+/// The roles run; the shop joins them once its own marts are there, whatever marts of the user's do. Ends by an error alone.
 async fn live(
     roles: &mut Roles,
     folder: &DataFolder,
@@ -262,7 +288,7 @@ async fn live(
     let mut show = Show::new(Sampler::new(config)?);
     if !known {
         let built = show.until_marts_are_built(roles).await?;
-        info!(seconds = built.as_secs_f64(), "both marts are built");
+        info!(seconds = built.as_secs_f64(), "the shop's marts are built");
     }
     roles.launch_shop().await?;
     platform.ready().await?;

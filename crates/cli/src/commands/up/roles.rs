@@ -11,6 +11,7 @@ use anyhow::Context;
 use tidemart_local::{DataFolder, KeptRole, Role};
 use tokio::task::JoinSet;
 
+use super::{FOLDER_VARIABLE, OwnMarts};
 use crate::{
     commands::consumer::Engine,
     telemetry::{Format, Telemetry},
@@ -39,6 +40,7 @@ impl Roles {
         settings: &Path,
         telemetry: &Telemetry,
         engine: Engine,
+        marts: Option<&OwnMarts>,
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let format = match telemetry.log_format {
@@ -46,7 +48,11 @@ impl Roles {
             Format::Json => "json",
         };
         let environment = [("TIDEMART_LOG", telemetry.log.as_str()), ("TIDEMART_LOG_FORMAT", format)];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        if let Some(copy) = marts.and_then(|marts| marts.copy.to_str()) {
+            // The variable may name the folder that was copied, and would count more than the settings do.
+            environment.push((FOLDER_VARIABLE.to_owned(), copy.to_owned()));
+        }
         let (settings, folder) = (own_name(folder, settings)?, folder.clone());
         Ok(Self { program, settings, folder, environment, engine, running: Vec::new() })
     }

@@ -12,13 +12,14 @@ use secrecy::ExposeSecret;
 use tidemart_local::{Address, Login};
 use tidemart_shop::{Connection, writer::stored};
 use toml::{Table, Value};
+use tracing::warn;
 
 use super::{
-    Args,
+    Args, OwnMarts,
     platform::Platform,
     servers::{NAME, Servers},
 };
-use crate::config::VERSION;
+use crate::config::{VERSION, parse};
 
 /// Milliseconds between two looks for new tables: everything is on this machine.
 const REFRESH_MS: i64 = 1_000;
@@ -35,7 +36,7 @@ pub(super) fn write(
     servers: &Servers,
     platform: Option<&Platform>,
     shop: &tidemart_shop::Config,
-    marts: Option<&Path>,
+    marts: Option<&OwnMarts>,
 ) -> anyhow::Result<()> {
     let mut table = table(servers, shop, marts)?;
     table.extend(platform.map(Platform::settings).unwrap_or_default());
@@ -52,18 +53,30 @@ pub(super) fn write(
     fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The folder of marts that a file of these settings names; none where there is no file.
+/// The folder of marts that a file of these settings names; none where there is no file, or one that is damaged and about
+/// to be written anew.
 pub(super) fn marts(path: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let text = match fs::read_to_string(path) {
+    let bytes = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let table: Table = toml::from_str(&text).with_context(|| format!("settings of {}", path.display()))?;
-    let folder = table.get("marts").and_then(|marts| marts.get("folder")).and_then(Value::as_str);
-    Ok(folder.map(PathBuf::from))
+    let table = match parse(path, &String::from_utf8_lossy(&bytes)) {
+        Ok(table) => table,
+        Err(error) => {
+            warn!(error = %error, "the settings are written anew; a folder of marts that they kept must be named again");
+            return Ok(None);
+        }
+    };
+    let marts = table.get("marts");
+    let named = |key: &str| marts.and_then(|marts| marts.get(key)).and_then(Value::as_str);
+    Ok(named("copied_from").or_else(|| named("folder")).map(PathBuf::from))
 }
 
-fn table(servers: &Servers, shop: &tidemart_shop::Config, own_marts: Option<&Path>) -> anyhow::Result<Table> {
+fn table(
+    servers: &Servers,
+    shop: &tidemart_shop::Config,
+    own_marts: Option<&OwnMarts>,
+) -> anyhow::Result<Table> {
     let mut kafka = Table::new();
     kafka.insert("bootstrap".into(), servers.kafka.address().to_string().into());
     kafka.insert("prefix".into(), NAME.into());
@@ -75,9 +88,11 @@ fn table(servers: &Servers, shop: &tidemart_shop::Config, own_marts: Option<&Pat
     kafka.insert("consumer".into(), consumer.into());
     let mut marts = Table::new();
     marts.insert("enabled".into(), true.into());
-    if let Some(folder) = own_marts {
-        let folder = folder.to_str().context("--marts: the path is no UTF-8")?;
-        marts.insert("folder".into(), folder.into());
+    if let Some(OwnMarts { copy, origin }) = own_marts {
+        for (key, path) in [("folder", copy), ("copied_from", origin)] {
+            let path = path.to_str().context("--marts: the path is no UTF-8")?;
+            marts.insert(key.into(), path.into());
+        }
     }
     let mut table = Table::new();
     table.insert("version".into(), Value::Integer(VERSION.into()));
@@ -144,4 +159,28 @@ pub(super) async fn shop(
         found.check(shop).context("another --data folder holds another shop")?;
     }
     Ok(complete.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kept_folder_of_marts_is_the_users() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tidemart.toml");
+        assert_eq!(marts(&file).unwrap(), None);
+        for (text, kept) in [
+            ("[marts]\nenabled = true\n", None),
+            ("[marts]\nfolder = '/mine'\n", Some("/mine")),
+            ("[marts]\nfolder = '/data/run/marts'\ncopied_from = '/mine'\n", Some("/mine")),
+            // It is written anew.
+            ("[mysql]\npassword = \"x\n[marts]\nfolder = '/mine'\n", None),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(marts(&file).unwrap(), kept.map(PathBuf::from), "{text}");
+        }
+        fs::write(&file, [0xff, 0xfe]).unwrap();
+        assert_eq!(marts(&file).unwrap(), None);
+    }
 }

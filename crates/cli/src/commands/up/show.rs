@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{Config, DEFAULT_FILE},
     output,
-    status::{Sampler, Status},
+    status::{Mart, Sampler, Status},
 };
 
 /// Between two status lines on a terminal, where each replaces the one before.
@@ -44,16 +44,21 @@ impl Show {
         Self { sampler, line: line.map(|style| ProgressBar::new_spinner().with_style(style)), printed: None }
     }
 
-    /// Shows the first snapshot and the building of the marts; says how long it took.
+    /// Shows the first snapshot and the building of the shop's marts; says how long it took. One of the user's own may
+    /// have anything wrong with it.
     ///
     /// # Errors
     /// Nobody reads it.
     pub(super) async fn until_marts_are_built(&mut self, roles: &Roles) -> anyhow::Result<Duration> {
         let begun = Instant::now();
+        let shops = tidemart_marts::list().into_iter().filter(|mart| mart.folder.is_none());
+        let shops: Vec<_> = shops.map(|mart| mart.name).collect();
         loop {
             let status = self.sampler.sample().await;
-            let built = |marts: &Vec<crate::status::Mart>| {
-                !marts.is_empty() && marts.iter().all(|mart| mart.rows.is_some())
+            let built = |marts: &Vec<Mart>| {
+                let is_built =
+                    |name: &String| marts.iter().any(|mart| mart.name == *name && mart.rows.is_some());
+                shops.iter().all(is_built)
             };
             if status.marts.known().is_some_and(built) {
                 return Ok(begun.elapsed());
