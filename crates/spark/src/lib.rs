@@ -18,6 +18,7 @@ mod error;
 mod explain;
 mod function;
 mod session;
+mod shared;
 mod stream;
 
 pub use config::{Config, OLDEST};

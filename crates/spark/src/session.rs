@@ -22,7 +22,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Config, OLDEST, fault};
+use crate::{
+    Config, OLDEST, fault,
+    shared::{self, Named},
+};
 
 /// Longest wait for a connection.
 const REACH: Duration = Duration::from_secs(5);
@@ -44,11 +47,6 @@ const REDACTED: (&str, &str) = (
     "spark.sql.redaction.string.regex",
     r#"(?i)(password|token|secret)["']?\s*(value)?\s*[=:]\s*("(\\.|[^"\\])*"|'[^']*'|[^\s"'&,)]+)"#,
 );
-
-/// Spark Connect keeps the code that each session brings apart, for which executors load all that Spark generates for a
-/// session anew, and ask the driver for each class that they lack. We bring none. Read by Spark when a session is first used.
-/// (`SQLConf.ARTIFACTS_SESSION_ISOLATION_ENABLED`)
-const SHARED: (&str, &str) = ("spark.sql.artifact.isolation.enabled", "false");
 
 /// How long an answer may take.
 #[derive(Clone, Copy)]
@@ -90,16 +88,11 @@ impl Session {
         config.validate()?;
         let address = config.address()?;
         reach(&address).await.map_err(|reason| not_reachable(config, &reason))?;
-        // An id of one that has ended cannot be used again, so each start has its own.
-        let url = config.url(&uuid::Uuid::new_v4().to_string())?;
-        let opened = in_thread(move || SparkSession::builder().remote(url.expose_secret()).get_or_create());
+        let (first, copy) = (named(config)?, named(config)?);
+        let opened = in_thread(move || shared::open(&first, &copy, &[REDACTED]));
         let spark = watched(&address, ANSWER, opened).await?;
         let spark = Arc::new(Opened { spark, closed: AtomicBool::new(false) });
         let session = Self { spark, address };
-        let set = |spark: &SparkSession| {
-            [SHARED, REDACTED].into_iter().try_for_each(|(name, value)| spark.conf().set(name, value))
-        };
-        session.quick(set).await?;
         let version = session.quick(SparkSession::version).await?;
         check(&version)?;
         Ok(session)
@@ -178,6 +171,13 @@ impl Drop for Opened {
             let _ = receiver.recv_timeout(FAREWELL);
         }
     }
+}
+
+/// An id of one that has ended cannot be used again, so each has its own.
+fn named(config: &Config) -> Result<Named> {
+    let name = uuid::Uuid::new_v4().to_string();
+    let url = config.url(&name)?.expose_secret().to_owned();
+    Ok(Named { name, url })
 }
 
 /// Runs what blocks in a thread of its own. Not in one of the runtime's: that would wait for it when it ends.
