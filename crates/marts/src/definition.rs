@@ -285,9 +285,11 @@ impl Mart {
     /// A condition on the rows of a source by themselves, where that has the column that the months are of.
     pub(crate) fn month_of(&self, source: &MartSource, part: &Part) -> Option<String> {
         let (_, column) = self.toml.month.split_once('.')?;
-        let has = source.rule.columns.iter().any(|found| found == column);
+        let has = |source: &MartSource| source.rule.columns.iter().any(|found| found == column);
+        // Of two that have a column of that name nobody can say which is meant.
+        let alone = self.sources.iter().filter(|other| has(other)).count() == 1;
         match part {
-            Part::Month(month) if has => Some(within(*month, &quote_identifier(column))),
+            Part::Month(month) if alone && has(source) => Some(within(*month, &quote_identifier(column))),
             _ => None,
         }
     }

@@ -51,23 +51,22 @@ impl Jdbc {
 
     /// The options for reading a table.
     pub(super) fn reading(&self) -> HashMap<String, String> {
-        // A DATETIME is what it says, in no time zone.
-        self.options([("fetchsize", self.fetch), ("preferTimestampNTZ", "true")])
+        self.options(&[("fetchsize", self.fetch)])
     }
 
     /// The options for writing one.
     pub(super) fn writing(&self) -> HashMap<String, String> {
-        self.options([("batchsize", "1000"), ("isolationLevel", "READ_COMMITTED")])
+        self.options(&[("batchsize", "1000"), ("isolationLevel", "READ_COMMITTED")])
     }
 
-    fn options(&self, more: [(&str, &str); 2]) -> HashMap<String, String> {
+    fn options(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
         let own = [
             ("url", self.url.as_str()),
             ("driver", self.driver),
             ("user", &self.user),
             ("password", self.password.expose_secret()),
         ];
-        own.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 }
 

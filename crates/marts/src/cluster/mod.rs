@@ -6,35 +6,35 @@
 //! say, and [`crate::refresh::Seen`] has their groups computed anew.
 
 mod jdbc;
+mod view;
 
 use std::time::Duration;
 
-use tidemart_mysql::quote_identifier;
 use tidemart_pipeline::{Error, Kind, Result, error::chain};
-use tidemart_spark::{
-    Session as Cluster,
-    client::{SparkError, SparkSession},
-};
+use tidemart_spark::Session as Cluster;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::jdbc::Jdbc;
+use self::{jdbc::Jdbc, view::View};
 use crate::{
-    definition::{Mart, MartSource, Part},
-    session::{Session, identifiers, number},
+    definition::{Mart, Part},
+    session::Session,
     stage,
 };
 
 /// The sessions of MySQL are asked something so often while the cluster computes, or the server would end them.
 const STIR: Duration = Duration::from_secs(20);
-/// A table with fewer keys between its least and its greatest is read by one connection.
-const WORTH_PARTING: i64 = 20_000;
-/// A table with more keys than these is not sent whole to every task: an executor's memory is small.
-const MOST_BROADCAST: i64 = 200_000;
 /// Connections that read a table at once, and tasks that join and add up: half of the slots of the private cluster, so
 /// that a stream goes on beside.
-const PARTS: i32 = 2;
+const PARTS: &str = "2";
+/// Adaptive execution would find out what is known: which tables are small, how many tasks there are. Without it all
+/// stages are one job.
+const SETTINGS: [(&str, &str); 3] = [
+    ("spark.sql.shuffle.partitions", PARTS),
+    ("spark.sql.adaptive.enabled", "false"),
+    ("spark.sql.session.timeZone", "UTC"),
+];
 
 /// Longest wait for the end of the cluster's session, and for that of the table that it wrote.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -51,11 +51,7 @@ pub(crate) async fn compute(
 ) -> Result<u64> {
     let Some(select) = select(snapshot, mart, part).await? else { return Ok(0) };
     let jdbc = Jdbc::of(session, spark)?;
-    let mut views = Vec::new();
-    for source in &mart.sources {
-        views.push(View::of(snapshot, mart, source, part).await?);
-    }
-    choose_broadcast(&mut views);
+    let views = view::of(snapshot, mart, part).await?;
     let target = stage::prepare_real(session, mart).await?;
     let stop = stop.child_token();
     let computing = run(spark, mart, jdbc, views, select, target.clone(), stop.clone());
@@ -94,66 +90,6 @@ async fn select(snapshot: &mut Session, mart: &Mart, part: &Part) -> Result<Opti
     Ok(bounds.map(|bounds| mart.select_bounded(part, bounds)))
 }
 
-/// Which of the sources is best sent whole to every task, instead of both sides of a join being sorted: all but the
-/// largest, while they are small. Spark does not know how large a table of a database is.
-fn choose_broadcast(views: &mut [View]) {
-    let largest = views.iter().map(|view| view.keys).max().unwrap_or_default();
-    for view in views {
-        view.broadcast = view.keys < largest && view.keys <= MOST_BROADCAST;
-    }
-}
-
-/// A source as the cluster reads it.
-struct View {
-    name: String,
-    /// Only what the mart reads.
-    query: String,
-    /// The key's column and its least and greatest value, where it is worth reading in parts.
-    range: Option<(String, i64, i64)>,
-    /// So many keys it may have.
-    keys: i64,
-    broadcast: bool,
-}
-
-impl View {
-    async fn of(snapshot: &mut Session, mart: &Mart, source: &MartSource, part: &Part) -> Result<Self> {
-        let replica = quote_identifier(&source.replica);
-        let query = format!("(SELECT {} FROM {replica}) t", identifiers(&source.rule.columns));
-        let range = match &source.key[..] {
-            [key] => {
-                let column = quote_identifier(key);
-                let condition =
-                    mart.month_of(source, part).map_or(String::new(), |month| format!(" WHERE {month}"));
-                let sql = format!("SELECT MIN({column}), MAX({column}) FROM {replica}{condition}");
-                let row = snapshot.rows(&sql).await?.into_iter().next().unwrap_or_default();
-                // Keys that are no integers are not parted.
-                let bound = |index: usize| row.get(index).and_then(|bound| number::<i64>(bound.as_ref()));
-                bound(0).zip(bound(1)).map(|(least, greatest)| (key.clone(), least, greatest))
-            }
-            _ => None,
-        };
-        let span = |(_, least, greatest): &(String, i64, i64)| greatest.saturating_sub(*least);
-        let keys = range.as_ref().map_or(i64::MAX, span);
-        let range = range.filter(|range| span(range) >= WORTH_PARTING);
-        Ok(Self { name: source.replica.clone(), query, range, keys, broadcast: false })
-    }
-
-    fn make(&self, spark: &SparkSession, jdbc: &Jdbc) -> std::result::Result<(), SparkError> {
-        let mut reader = spark.read().format("jdbc").options(jdbc.reading());
-        reader = reader.option("dbtable", &self.query);
-        if let Some((column, least, greatest)) = &self.range {
-            reader = reader
-                .option("partitionColumn", column)
-                .option("lowerBound", &least.to_string())
-                .option("upperBound", &greatest.to_string())
-                .option("numPartitions", &PARTS.to_string());
-        }
-        let rows = reader.load(None);
-        let rows = if self.broadcast { rows.hint("broadcast", Vec::<String>::new()) } else { rows };
-        rows.create_or_replace_temp_view(&self.name)
-    }
-}
-
 /// Computes on the cluster and writes into the table of this name.
 async fn run(
     spark: &tidemart_spark::Config,
@@ -168,7 +104,9 @@ async fn run(
     let stopped = || Error::transient("stopped before the cluster had computed it");
     let cluster = stop.run_until_cancelled(Cluster::open(spark)).await.ok_or_else(stopped)??;
     let done = cluster.long(move |spark| {
-        spark.conf().set("spark.sql.shuffle.partitions", &PARTS.to_string())?;
+        for (name, value) in SETTINGS {
+            spark.conf().set(name, value)?;
+        }
         for view in &views {
             view.make(spark, &jdbc)?;
         }
@@ -179,7 +117,7 @@ async fn run(
     let done = stop.run_until_cancelled(done).await;
     // Also what still runs in it.
     drop(timeout(FAREWELL, cluster.close()).await);
-    done.ok_or_else(stopped)?.map_err(|error| located(&mart.name, error))?;
+    done.ok_or_else(stopped)?.map_err(|error| located(&mart.place(), error))?;
     debug!(mart = mart.name, elapsed_ms = begun.elapsed().as_millis(), "computed by the cluster");
     Ok(())
 }
@@ -217,10 +155,10 @@ async fn stir(session: &mut Session, snapshot: &mut Session) -> Result<()> {
 }
 
 /// Spark says where in the statement it found an error, and the statement has the lines of its file.
-fn located(mart: &str, error: Error) -> Error {
+fn located(folder: &str, error: Error) -> Error {
     let told = error.to_string();
     match (error.kind(), line(&told)) {
-        (Kind::Fatal, Some(line)) => Error::fatal(format!("marts/{mart}/select.sql:{line}: {told}")),
+        (Kind::Fatal, Some(line)) => Error::fatal(format!("{folder}/select.sql:{line}: {told}")),
         _ => error,
     }
 }
@@ -244,7 +182,7 @@ mod tests {
         assert_eq!(line("[UNRESOLVED_COLUMN] `x`. SQLSTATE: 42703; line 8 pos 4"), Some(8));
         assert_eq!(line("[PARSE_SYNTAX_ERROR] near 'x'. SQLSTATE: 42601 (line 21, pos 5)"), Some(21));
         assert_eq!(line("a deadline 7 of something"), None);
-        let error = located("user_sales", Error::fatal("no; line 8 pos 4"));
+        let error = located("marts/user_sales", Error::fatal("no; line 8 pos 4"));
         assert_eq!(error.to_string(), "marts/user_sales/select.sql:8: no; line 8 pos 4");
     }
 }
