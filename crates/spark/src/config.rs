@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tidemart_pipeline::{Error, Result};
 
-/// The oldest Spark that has all that is used: streaming sinks in Python that take Arrow batches.
+/// The oldest Spark that has all that is used: what a Connect client asks of a session, and Python's data sources over Unix sockets.
 pub const OLDEST: (u32, u32) = (4, 1);
 
 const SCHEME: &str = "sc://";
@@ -32,6 +32,8 @@ pub struct Config {
     /// How many tasks share a batch of the consumer. Each costs its calls of Python, so one is best for few changes and on
     /// few cores.
     pub tasks: u16,
+    /// The same while many changes wait.
+    pub backlog_tasks: u16,
 }
 
 /// Rows in a batch of the consumer.
@@ -48,6 +50,7 @@ impl Default for Config {
             checkpoints: None,
             batch_rows: DEFAULT_BATCH_ROWS,
             tasks: 1,
+            backlog_tasks: 2,
         }
     }
 }
@@ -73,8 +76,10 @@ impl Config {
         if !(1..=10_000_000).contains(&self.batch_rows) {
             return Err(Error::fatal("spark.batch_rows must be 1 to 10000000"));
         }
-        if !(1..=64).contains(&self.tasks) {
-            return Err(Error::fatal(format!("spark.tasks is {}, must be 1 to 64", self.tasks)));
+        for (name, tasks) in [("tasks", self.tasks), ("backlog_tasks", self.backlog_tasks)] {
+            if !(1..=64).contains(&tasks) {
+                return Err(Error::fatal(format!("spark.{name} is {tasks}, must be 1 to 64")));
+            }
         }
         let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
         if token.is_some() && !here && !self.parameters().contains("use_ssl=true") {

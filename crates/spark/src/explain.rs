@@ -2,7 +2,7 @@
 
 use tidemart_pipeline::{Error, Kind};
 
-/// What the sink's own errors begin with, in Python's traceback; with the second one a person is needed.
+/// What the wheel's own errors begin with, in Python's traceback; with the second one a person is needed.
 const OURS: &str = "RuntimeError: tidemart: ";
 const FATAL: &str = "RuntimeError: tidemart, fatal: ";
 

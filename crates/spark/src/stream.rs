@@ -47,7 +47,7 @@ pub struct Stream {
     /// So many tasks share the partitions that have something new; each partition stays in one of them, in order.
     pub tasks: u16,
     /// Settings of the session that it runs with.
-    pub settings: Vec<(&'static str, String)>,
+    pub settings: &'static [(&'static str, &'static str)],
     /// Folder of its checkpoint, as the driver names it.
     pub checkpoint: String,
 }
@@ -93,6 +93,11 @@ impl Session {
     /// # Errors
     /// As [`Session::rows`]; fatal where the Kafka connector or the wheel is not installed.
     pub async fn stream(&self, stream: Stream) -> Result<Query> {
+        let settings = stream.settings;
+        let set = move |spark: &SparkSession| {
+            settings.iter().try_for_each(|(name, value)| spark.conf().set(name, value))
+        };
+        self.quick(set).await?;
         let (name, options) = (stream.function, stream.options.clone());
         let function = self.begin(FETCHED, move |spark| Function::fetch(spark, name, &options)).await?;
         let query = self.begin(STARTED, move |spark| stream.start(spark, function)).await?;
@@ -122,9 +127,6 @@ impl Session {
 
 impl Stream {
     fn start(self, spark: &SparkSession, function: Function) -> Result<StreamingQuery, SparkError> {
-        for (name, value) in &self.settings {
-            spark.conf().set(name, value)?;
-        }
         let mut source = spark.read_stream().format("kafka");
         for (name, value) in &self.source {
             source = source.option(name, value.expose_secret());

@@ -13,7 +13,7 @@ use crate::config::Config;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// How many partitions are applied at once by this process, instead of consumer.lanes; with Spark: how many tasks share a batch, instead of spark.tasks
+    /// How many partitions are applied at once by this process, instead of consumer.lanes; with Spark: how many tasks share a batch, instead of spark.tasks and spark.backlog_tasks
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     lanes: Option<u16>,
 
@@ -61,10 +61,7 @@ pub async fn run(args: Args, config: &Config, shutdown: CancellationToken) -> an
                 let lanes = args.lanes.unwrap_or(config.consumer.lanes);
                 native::run(lanes, config, shutdown.clone()).await
             }
-            Engine::Spark => {
-                let tasks = args.lanes.unwrap_or(config.spark()?.tasks);
-                Box::pin(spark::run(tasks, config, shutdown.clone())).await
-            }
+            Engine::Spark => Box::pin(spark::run(args.lanes, config, shutdown.clone())).await,
         };
         shutdown.cancel();
         result

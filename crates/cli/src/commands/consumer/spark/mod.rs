@@ -3,7 +3,7 @@
 //! ```text
 //! begin:   checkpoints in MySQL ──▶ a run of its own ──▶ a query with a fresh checkpoint folder, at those offsets
 //! watch:   how it goes ──▶ tidemart_queries;   topic of schemas ──▶ tidemart_schemas
-//! again:   the query has ended, a held partition is to be tried again
+//! again:   the query has ended, a held partition is to be tried again, a backlog has grown or is worked off
 //! ```
 //!
 //! A supervisor that is killed leaves its query running; the next one begins another run, and what the old query does
@@ -11,6 +11,7 @@
 
 mod heartbeat;
 mod holds;
+mod pace;
 mod plan;
 mod query;
 mod schemas;
@@ -29,6 +30,7 @@ use tracing::{info, warn};
 use self::{
     heartbeat::{Heartbeat, soon},
     holds::Holds,
+    pace::Pace,
     plan::Plan,
     schemas::Schemas,
 };
@@ -57,13 +59,20 @@ enum End {
     Asked,
     /// A held partition is to be tried again.
     Retry,
+    /// Another number of tasks is better.
+    Pace,
 }
 
 /// Runs until the shutdown, or until a fatal error.
-pub(super) async fn run(tasks: u16, config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.spark()?;
+pub(super) async fn run(
+    lanes: Option<u16>,
+    config: &Config,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let spark = config.spark()?;
+    let (usual, backlog) = (lanes.unwrap_or(spark.tasks), lanes.unwrap_or(spark.backlog_tasks));
     let mut supervisor = Supervisor {
-        tasks,
+        pace: Pace::new(usual, backlog, spark.batch_rows.into()),
         config,
         schemas: Schemas::new(config)?,
         holds: Holds::new(config)?,
@@ -78,6 +87,7 @@ pub(super) async fn run(tasks: u16, config: &Config, shutdown: CancellationToken
                 info!("trying again what was set aside");
                 continue;
             }
+            Ok(End::Pace) => continue,
             Err(error) => error,
         };
         supervisor.heartbeat.error = Some(chain(&error));
@@ -94,7 +104,7 @@ pub(super) async fn run(tasks: u16, config: &Config, shutdown: CancellationToken
 }
 
 struct Supervisor<'a> {
-    tasks: u16,
+    pace: Pace,
     config: &'a Config,
     schemas: Schemas,
     holds: Holds,
@@ -150,8 +160,9 @@ impl Supervisor<'_> {
         self.holds.begin(&plan.starts);
         self.heartbeat.run = Some(run.clone());
         drop(conn.disconnect().await);
+        let tasks = self.pace.tasks(plan.waiting());
         let starting = async {
-            let stream = query::stream(self.config, self.tasks, &run, &plan, session).await?;
+            let stream = query::stream(self.config, tasks, &run, &plan, session).await?;
             session.stream(stream).await
         };
         let query = self.heartbeat.clone().beside(starting).await?;
@@ -160,6 +171,7 @@ impl Supervisor<'_> {
             run = run.id,
             partitions = plan.starts.len(),
             held = self.holds.count(),
+            tasks,
             "the query of Spark runs"
         );
         Ok(Begun { run, number, query })
@@ -190,7 +202,7 @@ impl Supervisor<'_> {
         }
         let told = match &result {
             Ok(End::Asked) => QueryStatus::stopped(),
-            Ok(End::Retry) => QueryStatus::starting(None),
+            Ok(End::Retry | End::Pace) => QueryStatus::starting(None),
             Err(error) => QueryStatus::starting(Some(chain(error))),
         };
         drop(soon(begun.run.note(&mut conn, &told.json())).await);
@@ -212,6 +224,9 @@ impl Supervisor<'_> {
             if progress != last {
                 (last, since) = (progress, Instant::now());
                 self.backoff.reset();
+                if last.as_ref().is_some_and(|last| self.pace.is_over_after(last.rows)) {
+                    return Ok(End::Pace);
+                }
             } else if since.elapsed() > STALLED && doing.contains("Processing") {
                 since = Instant::now();
                 warn!(

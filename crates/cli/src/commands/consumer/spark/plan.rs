@@ -21,6 +21,7 @@ pub(super) struct Plan {
     pub(super) starts: Vec<Start>,
     /// Of each start.
     offsets: Vec<i64>,
+    waiting: u64,
 }
 
 impl Plan {
@@ -30,7 +31,7 @@ impl Plan {
         let ranges = tidemart_kafka::ranges(kafka).await?;
         let partitions: Vec<_> = ranges.iter().map(|range| range.partition.clone()).collect();
         let starts = soon(starts(conn, &partitions)).await?;
-        let mut plan = Self { starts: Vec::new(), offsets: Vec::new() };
+        let mut plan = Self { starts: Vec::new(), offsets: Vec::new(), waiting: 0 };
         for (start, range) in starts.into_iter().zip(&ranges) {
             plan.add(start, range, conn).await?;
         }
@@ -48,9 +49,16 @@ impl Plan {
                 EARLIEST
             }
         };
+        let waiting = range.end.saturating_sub(offset.max(range.low));
+        self.waiting += u64::try_from(waiting).unwrap_or_default();
         self.starts.push(start);
         self.offsets.push(offset);
         Ok(())
+    }
+
+    /// How many records are there to be read, about.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting
     }
 
     /// As Spark's Kafka source takes it: `{"topic":{"0":7}}`.
@@ -79,7 +87,7 @@ mod tests {
             rewind: false,
         };
         let starts = vec![start("p.s.a", 0), start("p.s.a", 1), start("p.s.b", 0)];
-        let plan = Plan { starts, offsets: vec![7, EARLIEST, 0] };
+        let plan = Plan { starts, offsets: vec![7, EARLIEST, 0], waiting: 0 };
         assert_eq!(plan.starting_offsets(), r#"{"p.s.a":{"0":7,"1":-2},"p.s.b":{"0":0}}"#);
     }
 }

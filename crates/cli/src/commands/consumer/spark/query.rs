@@ -23,7 +23,9 @@ const FETCH_WAIT_MS: u32 = 1;
 
 /// What goes to Python at once is bounded: a row may have many megabytes. Nothing is read from the folder of a checkpoint
 /// again, so little of it is kept.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
+    // The wheel's code is for the usual types.
+    ("spark.sql.execution.arrow.useLargeVarTypes", "false"),
     ("spark.sql.execution.arrow.maxRecordsPerBatch", "5000"),
     ("spark.sql.execution.arrow.maxBytesPerBatch", "4m"),
     ("spark.sql.streaming.minBatchesToRetain", "2"),
@@ -53,7 +55,7 @@ pub(super) async fn stream(
         options: options(config, run).map_err(|error| Error::fatal(format!("{error:#}")))?,
         columns: COLUMNS.to_vec(),
         tasks,
-        settings: SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+        settings: &SETTINGS,
         checkpoint: format!("{folder}/{}", run.id),
     })
 }
