@@ -55,7 +55,7 @@ fn parse<T: DeserializeOwned>(options: &HashMap<String, String>, name: &str) -> 
 fn text<'a>(options: &'a HashMap<String, String>, name: &str) -> Result<&'a str> {
     let missing = || {
         Error::fatal(format!(
-            "option {name} is missing: this sink is for `tidemart consumer --engine spark`, which sets all of them"
+            "option {name} is missing: this data source is for `tidemart consumer --engine spark`, which sets all of them"
         ))
     };
     options.get(name).map(String::as_str).ok_or_else(missing)

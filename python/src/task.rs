@@ -31,9 +31,12 @@ use crate::{
 const ROWS: usize = 5_000;
 const BYTES: usize = 4 << 20;
 
-/// What this process keeps from one task to the next: it runs one at a time, which takes it and, where all went well, puts
-/// it back. Made by the first task, since Spark forks its Python processes and threads do not survive that.
-static WORKER: Mutex<Option<Worker>> = Mutex::new(None);
+/// What this process keeps from one task to the next: it runs one at a time, which takes the one of its query and, where
+/// all went well, puts it back as the last. Made by a query's first task, since Spark forks its Python processes and threads
+/// do not survive that.
+static WORKERS: Mutex<Vec<Worker>> = Mutex::new(Vec::new());
+/// Of so many queries: those of one cluster share its Python processes.
+const KEPT: usize = 4;
 
 struct Worker {
     runtime: Runtime,
@@ -62,16 +65,13 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Begins with the worker of this query's run; of another run nothing is kept.
+    /// Begins with the worker of this query's run; of other runs of the query nothing is kept.
     pub(crate) fn begin(options: &HashMap<String, String>) -> Result<Self> {
         static LOG: Once = Once::new();
         LOG.call_once(log);
         let options = Options::read(options)?;
-        let kept = WORKER.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let worker = match kept.filter(|worker| worker.run == options.run) {
-            Some(worker) => worker,
-            None => Worker::new(options)?,
-        };
+        let kept = Worker::kept(&options.run);
+        let worker = kept.map_or_else(|| Worker::new(options), Ok)?;
         Ok(Self { worker, pending: Pending::default(), halted: HashSet::new() })
     }
 
@@ -107,7 +107,7 @@ impl Task {
     pub(crate) fn end(mut self) -> Result<()> {
         self.worker.apply(&mut self.pending)?;
         self.worker.rest()?;
-        *WORKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.worker);
+        self.worker.keep();
         Ok(())
     }
 }
@@ -121,6 +121,23 @@ impl Worker {
         let applier = SharedApplier::new(mysql.clone(), rules, run.clone())?;
         let lane = Lane::Rests(Box::new(applier));
         Ok(Self { runtime, config: mysql, run, lane, decoders: Decoders::default(), missing: HashSet::new() })
+    }
+
+    /// The one of this run, out of those that are kept.
+    fn kept(run: &Run) -> Option<Self> {
+        let mut workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = workers.iter().position(|worker| worker.run == *run);
+        let kept = at.map(|at| workers.remove(at));
+        workers.retain(|worker| worker.run.prefix != run.prefix);
+        kept
+    }
+
+    fn keep(self) {
+        let mut workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if workers.len() == KEPT {
+            drop(workers.remove(0));
+        }
+        workers.push(self);
     }
 
     /// Begins to apply what has gathered, once what was given before is applied.
