@@ -22,6 +22,8 @@ use super::{args::Args, role::TIDEMART};
 
 /// The database in both, the prefix of the topics.
 pub const NAME: &str = "shop";
+/// What the settings say of the marts while they are on.
+const MARTS: &str = "[marts]\nenabled = true\n";
 pub const TABLES: [&str; 5] = ["users", "product_categories", "products", "orders", "order_details"];
 /// Four JVMs on few cores take their time.
 const SPARK_WITHIN: Duration = Duration::from_secs(120);
@@ -126,10 +128,16 @@ impl Servers {
         let cluster = spark.launch(&self.folder, &Cache::of_this_machine(), keep).await?;
         cluster.ready().await?;
         let (connect, token) = (cluster.connect_url(), cluster.token().expose_secret());
-        let section = format!("[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n");
+        let section = format!("[spark]\nconnect = \"{connect}\"\ntoken = \"{token}\"\n{MARTS}");
         let text = std::fs::read_to_string(self.settings())?;
         std::fs::write(self.settings(), text + &section)?;
         Ok(cluster)
+    }
+
+    /// From the next start on, the consumer marks nothing for the marts.
+    pub fn without_marts(&self) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(self.settings())?;
+        Ok(std::fs::write(self.settings(), text.replace(MARTS, ""))?)
     }
 
     pub fn settings(&self) -> PathBuf {
