@@ -394,7 +394,7 @@ mod tests {
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("marts/user_sales");
         let mart = OnDisk::open(&ours).unwrap().mart().unwrap();
         assert_eq!((mart.name.as_str(), mart.tests.len()), ("user_sales", 4));
-        let folder = std::env::temp_dir().join(format!("tidemart_marts_{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("own_marts_{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("mart.toml"), "description = 'x'\nkeys = []\n").unwrap();
         let finding = OnDisk::open(&folder).unwrap().mart().unwrap_err();
