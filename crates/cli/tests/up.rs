@@ -158,24 +158,29 @@ fn mode(path: &Path) -> u32 {
 
 /// A folder with a mart that is `user_sales` by another name.
 fn own_marts(home: &Path) -> PathBuf {
-    let (marts, shops) =
-        (home.join("marts"), concat!(env!("CARGO_MANIFEST_DIR"), "/../marts/marts/user_sales"));
-    for file in ["mart.toml", "select.sql", "table.sql", "groups", "tests"] {
-        copy_renamed(&Path::new(shops).join(file), &marts.join("own_sales").join(file));
-    }
+    let marts = home.join("marts");
+    add_mart(&marts, "own_sales");
     marts
 }
 
-fn copy_renamed(from: &Path, to: &Path) {
+/// Adds `user_sales` by another name to a folder of marts.
+fn add_mart(marts: &Path, name: &str) {
+    let shops = Path::new(env!("CARGO_MANIFEST_DIR")).join("../marts/marts/user_sales");
+    for file in ["mart.toml", "select.sql", "table.sql", "groups", "tests"] {
+        copy_renamed(&shops.join(file), &marts.join(name).join(file), name);
+    }
+}
+
+fn copy_renamed(from: &Path, to: &Path, name: &str) {
     if from.is_dir() {
         for entry in std::fs::read_dir(from).unwrap() {
-            let name = entry.unwrap().file_name();
-            copy_renamed(&from.join(&name), &to.join(&name));
+            let file = entry.unwrap().file_name();
+            copy_renamed(&from.join(&file), &to.join(&file), name);
         }
         return;
     }
     std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-    std::fs::write(to, std::fs::read_to_string(from).unwrap().replace("user_sales", "own_sales")).unwrap();
+    std::fs::write(to, std::fs::read_to_string(from).unwrap().replace("user_sales", name)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,9 +190,8 @@ async fn a_folder_of_marts_that_is_wrong_is_named_before_anything_starts() {
     std::fs::write(marts.join("own_sales/mart.toml"), "keys = []\n").unwrap();
     // Called like a table that is none of a mart's.
     let (replica, ours) = (home.path().join("replica"), home.path().join("ours"));
-    let own = own_marts(&home.path().join("good"));
-    copy_renamed(&own.join("own_sales"), &replica.join("orders"));
-    copy_renamed(&own.join("own_sales"), &ours.join("tidemart_checkpoints"));
+    add_mart(&replica, "orders");
+    add_mart(&ours, "tidemart_checkpoints");
     for folder in [marts, home.path().join("nowhere"), replica, ours] {
         let refused = home.run(&["up", "--marts", folder.to_str().unwrap()]);
         assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
@@ -239,7 +243,7 @@ async fn it_comes_up_stops_goes_on_and_survives_a_kill() {
     assert_eq!(home.processes(), []);
 }
 
-/// The first `up` with a mart whose SQL is wrong: the shop's marts are built, and the shop is live. Then the folder and the
+/// The first `up` with marts that are wrong: the shop's marts are built, and the shop is live. Then the folder and the
 /// settings break, and a start goes on without them where it is asked to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mart_of_ones_own_that_is_wrong_keeps_nothing_from_running() {
@@ -248,13 +252,21 @@ async fn a_mart_of_ones_own_that_is_wrong_keeps_nothing_from_running() {
     let select = marts.join("own_sales/select.sql");
     let right = std::fs::read_to_string(&select).unwrap();
     std::fs::write(&select, right.replacen("FROM (", "FORM (", 1)).unwrap();
+    // Another one names a column that its source does not have.
+    add_mart(&marts, "lost_sales");
+    let toml = marts.join("lost_sales/mart.toml");
+    let lost = std::fs::read_to_string(&toml).unwrap().replace("\"delivery_date\"", "\"delivered_on\"");
+    std::fs::write(&toml, lost).unwrap();
     let mut first = home.up_of("first", &["--marts", marts.to_str().unwrap()], &[]);
     wait_for("the table", || first.text().contains("passwords and all settings") || first.has_ended()).await;
     assert!(!first.has_ended(), "{}", first.text());
     let settings = home.data().join("tidemart.toml");
     let list = || text(&home.run(&["marts", "list", "--config", settings.to_str().unwrap()]));
     let named = format!("{}:13: ", select.display());
-    wait_for("the reason", || list().contains(&named)).await;
+    wait_for("the reasons", || {
+        list().contains(&named) && list().contains("all columns that mart.toml names")
+    })
+    .await;
     assert!(
         list().lines().any(|line| line.starts_with("user_sales") && !line.contains("not built")),
         "{}",

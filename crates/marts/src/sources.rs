@@ -21,7 +21,8 @@ pub(crate) async fn missing(session: &mut Session, mart: &Mart) -> Result<Option
         }
         if !is_marked(session, source).await? {
             return Ok(Some(format!(
-                "the consumer does not mark changes of {table}; are marts.enabled and marts.folder set for it, too?"
+                "the consumer does not mark changes of {table}; are marts.enabled and marts.folder set for it, too, and has the \
+                 table all columns that mart.toml names? its log says which one is missing"
             )));
         }
         if !snapshot_done(session, source).await? {

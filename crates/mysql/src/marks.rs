@@ -77,14 +77,14 @@ pub(crate) struct MarkTable {
 }
 
 impl MarkTable {
-    /// A rule that does not fit somebody's table of the same name stops that table alone.
+    /// Refuses a rule that does not fit, such as one for somebody else's table of the same name.
     pub(crate) fn new(rule: &MarkRule, schema: &TableSchema) -> std::result::Result<Self, Refusal> {
         let name = rule.table().map_err(|error| Refusal::new(error.to_string()))?;
         let find = |column: &String| {
             schema.columns.iter().position(|other| other.name == *column).ok_or_else(|| {
                 Refusal::new(format!(
-                    "mart {} needs column {}.{column}, which the source does not have (any more); change the mart, or \
-                     switch marts off for this database (marts.enabled = false)",
+                    "mart {} needs column {}.{column}, which the source does not have (any more); change the mart's \
+                     mart.toml, or switch marts off for this database (marts.enabled = false)",
                     rule.mart, rule.source
                 ))
             })

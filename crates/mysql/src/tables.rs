@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mysql_async::{Conn, prelude::Queryable};
 use tidemart_change::TableSchema;
 use tidemart_pipeline::Result;
+use tracing::warn;
 
 use crate::{
     connection::Server,
@@ -85,20 +86,17 @@ pub(crate) async fn ensure(
         recorded::claim_topic(conn, &recorded.key, (&schema.table, &name), topic).await?;
     }
     if !recorded.made {
-        bind(rules, &recorded.shape)?;
         make(conn, server, &recorded, &name).await?;
     }
     if follow == Follow::Shape && recorded.is_older_than(schema, generation) {
-        // Refused before anything is altered.
-        bind(rules, schema)?;
         follow::shape(conn, server, &recorded, (schema, generation), &name).await?;
         recorded = recorded::claim(conn, server, schema, generation, &name).await?;
     }
     let shape = Arc::new(recorded.shape.clone());
     let types = definitions(&shape).map_err(Refusal::new)?;
-    let marks = bind(rules, &shape)?;
-    let replica = Replica::new(shape, marks)?;
-    let wanted = marking::of(rules, &schema.table);
+    let replica = Replica::new(Arc::clone(&shape), bind(rules, &shape))?;
+    let mut wanted = marking::of(rules, &schema.table);
+    wanted.retain(|mart, _| replica.marks.iter().any(|mark| mark.mart == *mart));
     check(conn, server.dialect, &replica, &name, &Expected { types: &types, recorded: &recorded }).await?;
     let made = ensure_marks(conn, server.dialect, &replica, types, &recorded, &wanted).await?;
     let in_force = std::mem::take(&mut recorded.marks);
@@ -106,9 +104,19 @@ pub(crate) async fn ensure(
     Ok(replica.recorded_as(&recorded))
 }
 
-/// The marts' rules for a table.
-fn bind(rules: &[MarkRule], schema: &TableSchema) -> std::result::Result<Vec<MarkTable>, Refusal> {
-    rules.iter().filter(|rule| rule.source == schema.table).map(|rule| MarkTable::new(rule, schema)).collect()
+/// The marts' rules for a table. One that does not fit is its mart's affair and not the table's: the mart finds that its
+/// changes are not marked.
+fn bind(rules: &[MarkRule], schema: &TableSchema) -> Vec<MarkTable> {
+    let mut marks = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.source == schema.table) {
+        match MarkTable::new(rule, schema) {
+            Ok(mark) => marks.push(mark),
+            Err(refusal) => {
+                warn!(table = %schema.table, reason = %refusal, "changes are not marked for a mart");
+            }
+        }
+    }
+    marks
 }
 
 async fn make(

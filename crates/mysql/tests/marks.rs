@@ -4,7 +4,7 @@ use tidemart_change::{Mark, TableName};
 use tidemart_mysql::MarkRule;
 use tidemart_pipeline::Destination;
 
-use crate::support::{Feed, apply, batch, on_both, simple};
+use crate::support::{Feed, apply, batch, on_both};
 
 fn rule(mart: &str, columns: &[&str]) -> MarkRule {
     MarkRule {
@@ -156,15 +156,18 @@ async fn a_transaction_that_fails_marks_nothing() {
 }
 
 #[tokio::test]
-async fn a_rule_that_does_not_fit_stops_its_table_alone() {
+async fn a_rule_that_does_not_fit_stops_its_mart_alone() {
     on_both(async |target| {
         let feed = Feed::complete(&keyed(), 0).create(&["1", "a", "b"]);
-        let other = Feed::complete(&simple("public.other"), 0).create(&["1", "a", "b"]);
-        let mut applier = target.applier_with(&[rule("m", &["k", "nothing"])]);
-        apply(&mut applier, &[&feed, &other]).await;
-        let reason = target.held(&feed.partition).await;
-        assert!(reason.contains("mart m needs column public.t.nothing"), "{reason}");
-        assert_eq!(target.rows("SELECT id FROM other").await, [["1"]]);
+        let mut applier = target.applier_with(&[rule("m", &["k", "nothing"]), rule("n", &["k"])]);
+        apply(&mut applier, &[&feed]).await;
+        assert_eq!(target.held(&feed.partition).await, "");
+        assert_eq!(target.rows("SELECT k FROM t").await, [["1"]]);
+        assert_eq!(target.rows("SELECT k FROM tidemart_marks_n_t").await, [["1"]]);
+        // What a mart looks at before it relies on marks.
+        let marks = target.rows("SELECT marks FROM tidemart_tables").await.concat().concat();
+        let is_in_force = |rule: MarkRule| rule.is_in_force(&marks);
+        assert!(is_in_force(rule("n", &["k"])) && !is_in_force(rule("m", &["k", "nothing"])), "{marks}");
     })
     .await;
 }
