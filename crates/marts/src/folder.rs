@@ -15,7 +15,7 @@ use crate::{
     catalog,
     definition::{Folder, Mart, Part, Toml},
     month::Month,
-    session::fault,
+    session::{fault, of_mart},
 };
 
 /// MySQL's and MariaDB's number of: this account may not do that with a table. A statement gets there once it is parsed.
@@ -131,17 +131,21 @@ fn read(path: &Path, named: &Path) -> Result<Vec<Mart>> {
     Ok(marts)
 }
 
-/// What the server says against a mart of the user's own, in the place of an error that does not name a file; the error
-/// itself where it has nothing against it or cannot be asked.
-pub(crate) async fn explained(config: &Config, mart: &'static Mart, error: Error) -> Error {
-    let Some(folder) = OnDisk::of(mart) else { return error };
-    match findings(config, &folder, mart).await {
-        Ok(findings) if !findings.is_empty() => {
-            let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
-            Error::fatal(findings.join("; "))
-        }
-        _ => error,
-    }
+/// Names the mart in an error. What the server says against a mart of the user's own stands in the place of an error that
+/// does not name a file; the error itself where it has nothing against it or cannot be asked.
+pub(crate) async fn explained<T>(config: &Config, mart: &'static Mart, result: Result<T>) -> Result<T> {
+    let Err(error) = result else { return result };
+    let findings = match OnDisk::of(mart) {
+        Some(folder) => findings(config, &folder, mart).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let error = if findings.is_empty() {
+        error
+    } else {
+        let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        Error::fatal(findings.join("; "))
+    };
+    Err(of_mart(&mart.name)(error))
 }
 
 /// Whether a folder is a mart: all its statements are prepared by the server, and none is run.

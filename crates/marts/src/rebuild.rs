@@ -18,7 +18,7 @@ use crate::{
     folder,
     month::Month,
     refresh::{Seen, forget_abandoned},
-    session::{Lock, Session, of_mart},
+    session::{Lock, Session},
     sources, stage,
     state::{self, Marking},
 };
@@ -86,10 +86,8 @@ pub async fn rebuild_until(
 ) -> Result<Rebuilt> {
     let mart = catalog::find(mart)?;
     let mut session = Session::open(config).await?;
-    let result = match run(&mut session, engine, mart, scope, stop).await {
-        Ok(rebuilt) => Ok(rebuilt),
-        Err(error) => Err(of_mart(&mart.name)(folder::explained(config, mart, error).await)),
-    };
+    let rebuilt = run(&mut session, engine, mart, scope, stop).await;
+    let result = folder::explained(config, mart, rebuilt).await;
     // Its locks end with it, but a server may take its time over that.
     drop(session.unlock(Lock::Rebuild, &mart.name).await);
     session.close().await;

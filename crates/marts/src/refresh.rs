@@ -24,7 +24,7 @@ use crate::{
     definition::{Group, Mart, MartSource, Part},
     deltas::{self, Deltas},
     folder, groups,
-    session::{Lock, Session, TextRow, number, of_mart},
+    session::{Lock, Session, TextRow, number},
     sources,
     stage::{self, Swapped},
     state::{self, Outlook},
@@ -100,13 +100,8 @@ impl Refresher {
 
     /// One refresh; `None` where another process is about it for longer than we wait.
     pub(crate) async fn refresh(&mut self, wait_s: u32) -> Result<Option<Refreshed>> {
-        match self.refresh_unnamed(wait_s).await {
-            Ok(done) => Ok(done),
-            Err(error) => {
-                let error = folder::explained(&self.config, self.mart, error).await;
-                Err(of_mart(&self.mart.name)(error))
-            }
-        }
+        let done = self.refresh_unnamed(wait_s).await;
+        folder::explained(&self.config, self.mart, done).await
     }
 
     /// After a refresh: forgets what kept the mart from being fresh.

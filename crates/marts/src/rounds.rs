@@ -60,10 +60,8 @@ async fn judge(session: &mut Session, mart: &Mart, month: Month) -> Result<Vec<T
 
 /// The same with rests in between.
 pub(crate) async fn run_at_rest(config: &Config, mart: &'static Mart) -> Result<()> {
-    match run(config, mart, |busy| busy * REST).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(of_mart(&mart.name)(folder::explained(config, mart, error).await)),
-    }
+    let failed = run(config, mart, |busy| busy * REST).await;
+    folder::explained(config, mart, failed).await.map(drop)
 }
 
 async fn run(config: &Config, mart: &Mart, rest: impl Fn(Duration) -> Duration) -> Result<Vec<TestResult>> {

@@ -88,6 +88,11 @@ impl Session {
         rows.into_iter().map(texts).collect()
     }
 
+    /// The first value of each row, those that are NULL left out.
+    pub(crate) async fn column(&mut self, sql: &str) -> Result<Vec<String>> {
+        Ok(self.rows(sql).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    }
+
     /// The first value of the first row, unless it is NULL.
     pub(crate) async fn value(&mut self, sql: &str) -> Result<Option<String>> {
         Ok(self.rows(sql).await?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())

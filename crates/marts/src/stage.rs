@@ -81,7 +81,7 @@ pub(crate) async fn prepare_real(session: &mut Session, mart: &Mart) -> Result<S
          WHERE table_schema = DATABASE() AND LEFT(table_name, CHAR_LENGTH({0})) = {0}",
         quote_string(&prefix)
     );
-    let tables = session.rows(&left).await?.into_iter().filter_map(|row| row.into_iter().next().flatten());
+    let tables = session.column(&left).await?.into_iter();
     // The rebuild's lock is ours, so nobody uses them.
     for table in tables.filter(|table| is_real_stage(table, &mart.name)) {
         drop_real(session, &quote_identifier(&table)).await?;

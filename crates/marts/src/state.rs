@@ -189,7 +189,7 @@ async fn columns(session: &mut Session, mart: &Mart) -> Result<Vec<String>> {
          WHERE table_schema = DATABASE() AND table_name = {} ORDER BY ordinal_position",
         quote_string(&mart.name)
     );
-    Ok(session.rows(&sql).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    session.column(&sql).await
 }
 
 /// Looks at what there is to do; needs every source's table of marks.

@@ -1,33 +1,13 @@
 //! A mart whose changes were not marked for a time, or whose texts are others now: it is computed anew.
 
-use tidemart_change::Op;
 use tidemart_mysql::MarkRule;
 use tidemart_pipeline::{Kind, error::chain};
 
 use crate::{
     marks::eventually,
-    model::{Model, ORDERS, USERS},
-    support::{Feed, MARTS, Target, execute, on_both},
+    shops::{filled, order},
+    support::{Feed, MARTS, execute, on_both},
 };
-
-async fn filled(target: &Target) -> (Feed, Model) {
-    let mut model = Model::new(31);
-    let mut feed = Feed::complete(target).await;
-    for _ in 0..20 {
-        feed.apply_all(model.events(8)).await;
-    }
-    target.refresh_all().await;
-    (feed, model)
-}
-
-/// An order of a user that there is, so that user_sales changes.
-async fn order(feed: &mut Feed, model: &mut Model, key: i64) {
-    let user = model.row(USERS, 1);
-    let mut order = model.row(ORDERS, key);
-    order[1] = Some("1".to_owned());
-    let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
-    feed.apply_all(events).await;
-}
 
 /// The rules without those of one mart.
 fn without(mart: &str) -> Vec<MarkRule> {
@@ -38,7 +18,7 @@ fn without(mart: &str) -> Vec<MarkRule> {
 async fn what_nobody_has_marked_is_not_missed() {
     for rules in [without("user_sales"), Vec::new()] {
         on_both(async |target| {
-            let (mut feed, mut model) = filled(&target).await;
+            let (mut feed, mut model) = filled(&target, 31, 20).await;
             feed.start_again(&target, rules.clone()).await;
             order(&mut feed, &mut model, 1001).await;
             // Nobody may compute it now and rely on marks from then on.
@@ -63,7 +43,7 @@ async fn what_nobody_has_marked_is_not_missed() {
 #[tokio::test]
 async fn a_consumer_with_other_columns_of_a_mart_has_it_computed_anew() {
     on_both(async |target| {
-        let (mut feed, mut model) = filled(&target).await;
+        let (mut feed, mut model) = filled(&target, 31, 20).await;
         let mut rules = tidemart_marts::mark_rules();
         for rule in rules.iter_mut().filter(|rule| rule.mart == "user_sales") {
             rule.columns.truncate(2);
@@ -82,7 +62,7 @@ async fn a_consumer_with_other_columns_of_a_mart_has_it_computed_anew() {
 #[tokio::test]
 async fn consumers_with_different_rules_lose_nothing() {
     on_both(async |target| {
-        let (mut feed, mut model) = filled(&target).await;
+        let (mut feed, mut model) = filled(&target, 31, 20).await;
         let mut other = Feed::new(&target).await;
         other.start_again(&target, Vec::new()).await;
         // The one that marks does not know yet that another one has begun, which does not mark; then each of both writes.
@@ -98,7 +78,7 @@ async fn consumers_with_different_rules_lose_nothing() {
 #[tokio::test]
 async fn a_computation_during_which_marking_ceased_does_not_count() {
     on_both(async |target| {
-        let (mut feed, model) = filled(&target).await;
+        let (mut feed, model) = filled(&target, 31, 20).await;
         target.execute("UPDATE tidemart_marts SET built = FALSE").await;
         // A reader who has locked the mart holds up the swap, after all else is done.
         let mut reader = target.connect().await;
@@ -123,7 +103,7 @@ async fn a_computation_during_which_marking_ceased_does_not_count() {
 #[tokio::test]
 async fn rows_of_other_texts_are_computed_anew() {
     on_both(async |target| {
-        let (_, model) = filled(&target).await;
+        let (_, model) = filled(&target, 31, 20).await;
         assert!(!target.refresh("user_sales").await.whole);
         // As after a start with another select.sql that has the same columns.
         let other = "UPDATE tidemart_marts SET texts = 'other' WHERE mart = 'user_sales'";

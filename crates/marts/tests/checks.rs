@@ -4,19 +4,10 @@ use tidemart_change::Op;
 use tidemart_marts::Kind;
 
 use crate::{
-    model::{Model, ORDERS, USERS},
-    support::{Feed, MARTS, Target, on_both},
+    model::{ORDERS, USERS},
+    shops::{filled, order},
+    support::{Feed, MARTS, on_both},
 };
-
-async fn filled(target: &Target) -> (Feed, Model) {
-    let mut model = Model::new(5);
-    let mut feed = Feed::complete(target).await;
-    for _ in 0..30 {
-        feed.apply_all(model.events(8)).await;
-    }
-    target.refresh_all().await;
-    (feed, model)
-}
 
 fn condition(mart: &str, row: &[String]) -> String {
     let columns: &[&str] = match mart {
@@ -31,7 +22,7 @@ fn condition(mart: &str, row: &[String]) -> String {
 #[tokio::test]
 async fn a_group_that_is_changed_removed_or_made_up_is_named() {
     on_both(async |target| {
-        let (_, model) = filled(&target).await;
+        let (_, model) = filled(&target, 5, 30).await;
         for mart in MARTS {
             target.assert_equal(mart).await;
             let rows = model.mart(mart);
@@ -74,12 +65,8 @@ async fn a_group_that_is_changed_removed_or_made_up_is_named() {
 #[tokio::test]
 async fn a_group_on_the_move_is_not_judged() {
     on_both(async |target| {
-        let (mut feed, mut model) = filled(&target).await;
-        let user = model.row(USERS, 1);
-        let mut order = model.row(ORDERS, 1);
-        order[1] = Some("1".to_owned());
-        let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
-        feed.apply_all(events).await;
+        let (mut feed, mut model) = filled(&target, 5, 30).await;
+        order(&mut feed, &mut model, 1).await;
         let report = tidemart_marts::check(&target.config, "user_sales").await.unwrap();
         assert!(report.moving > 0 && report.is_equal(), "{report}");
         assert_ne!(target.mart("user_sales").await, model.mart("user_sales"));
@@ -97,7 +84,7 @@ async fn a_group_on_the_move_is_not_judged() {
 #[tokio::test]
 async fn a_data_test_that_fails_is_in_the_refresh_the_state_and_the_check() {
     on_both(async |target| {
-        let (mut feed, mut model) = filled(&target).await;
+        let (mut feed, mut model) = filled(&target, 5, 30).await;
         let mut user = model.row(USERS, 1);
         user[6] = Some("Bronze".to_owned());
         let mut order = model.row(ORDERS, 1);
@@ -122,7 +109,7 @@ async fn a_round_of_the_data_tests_goes_over_every_month() {
         let run = async |mart| tidemart_marts::run_tests(&target.config, mart).await.unwrap();
         // Nothing was computed yet.
         assert_eq!(run("product_sales").await, []);
-        let (mut feed, mut model) = filled(&target).await;
+        let (mut feed, mut model) = filled(&target, 5, 30).await;
         for mart in MARTS {
             assert_eq!(run(mart).await, []);
             // Long before the first month of the sources, in the last one, and as late as a date can be.
@@ -151,11 +138,7 @@ async fn a_round_of_the_data_tests_goes_over_every_month() {
             assert_eq!(target.status(mart).await.failed, None);
         }
         // What waits for a refresh is no failure.
-        let user = model.row(USERS, 1);
-        let mut order = model.row(ORDERS, 1);
-        order[1] = Some("1".to_owned());
-        let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
-        feed.apply_all(events).await;
+        order(&mut feed, &mut model, 1).await;
         assert!(tidemart_marts::check(&target.config, "user_sales").await.unwrap().moving > 0);
         assert_eq!(run("user_sales").await, []);
     })

@@ -23,4 +23,6 @@ mod names;
 #[cfg(test)]
 mod rebuilds;
 #[cfg(test)]
+mod shops;
+#[cfg(test)]
 mod support;

@@ -1,32 +1,18 @@
 //! Rebuilds, whole and by month, and those that die.
 
-use tidemart_change::Op;
 use tidemart_marts::{Kind, Scope};
 
 use crate::{
     marks::{eventually, kill_others},
-    model::{Model, ORDERS, USERS},
+    model::Model,
+    shops::{self, order},
     support::{Feed, MARTS, Target, execute, on_both, rows},
 };
 
 async fn filled(target: &Target) -> (Feed, Model) {
-    let mut model = Model::new(21);
-    let mut feed = Feed::complete(target).await;
-    for _ in 0..40 {
-        feed.apply_all(model.events(8)).await;
-    }
-    target.refresh_all().await;
+    let (feed, model) = shops::filled(target, 21, 40).await;
     assert!(MARTS.iter().all(|mart| model.mart(mart).len() > 3));
     (feed, model)
-}
-
-/// An order of a user that there is, so that user_sales changes.
-async fn order(feed: &mut Feed, model: &mut Model, key: i64) {
-    let user = model.row(USERS, 1);
-    let mut order = model.row(ORDERS, key);
-    order[1] = Some("1".to_owned());
-    let events = vec![model.put(USERS, Op::Create, user), model.put(ORDERS, Op::Create, order)];
-    feed.apply_all(events).await;
 }
 
 #[tokio::test]

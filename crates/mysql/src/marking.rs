@@ -65,10 +65,7 @@ impl MarkRule {
 
 /// The rules of a table that are in force.
 pub(crate) async fn in_force(conn: &mut Conn, table: &TableName) -> Result<Vec<MarkRule>> {
-    let query = format!("SELECT marks, marking FROM tidemart_tables WHERE {}", is(table));
-    let row: Option<(Option<String>, u32)> = conn.query_first(query).await.map_err(fault::querying)?;
-    let Some((marks, number)) = row else { return Ok(Vec::new()) };
-    let found = InForce::read(marks.as_deref(), number).ok_or_else(|| damaged(table))?;
+    let found = look(conn, &is(table), || damaged(table)).await?.unwrap_or_default();
     let rule = |(mart, columns)| MarkRule { mart, source: table.clone(), columns };
     Ok(found.rules.into_iter().map(rule).collect())
 }
@@ -93,19 +90,21 @@ pub(crate) async fn agree(
         }
         // Who was faster has found them, too.
         made.clear();
-        found = look(conn, key).await?;
+        let damaged = || Error::fatal(format!("the row {key} of tidemart_tables cannot be read; restore it"));
+        let gone = || Error::transient(format!("the record of {key} is gone"));
+        found = look(conn, &format!("replica = {key}"), damaged).await?.ok_or_else(gone)?;
     }
     Err(Error::transient(
         "consumers with different settings of [marts] write the same table; give all of them the same",
     ))
 }
 
-async fn look(conn: &mut Conn, key: &str) -> Result<InForce> {
-    let query = format!("SELECT marks, marking FROM tidemart_tables WHERE replica = {key}");
+/// What is in force by the row of this condition; `None` where there is none.
+async fn look(conn: &mut Conn, condition: &str, damaged: impl FnOnce() -> Error) -> Result<Option<InForce>> {
+    let query = format!("SELECT marks, marking FROM tidemart_tables WHERE {condition}");
     let row: Option<(Option<String>, u32)> = conn.query_first(query).await.map_err(fault::querying)?;
-    let (marks, number) = row.ok_or_else(|| Error::transient(format!("the record of {key} is gone")))?;
-    InForce::read(marks.as_deref(), number)
-        .ok_or_else(|| Error::fatal(format!("the row {key} of tidemart_tables cannot be read; restore it")))
+    let Some((marks, number)) = row else { return Ok(None) };
+    InForce::read(marks.as_deref(), number).map(Some).ok_or_else(damaged)
 }
 
 /// `false`: somebody has put others in force since we looked.

@@ -93,7 +93,7 @@ async fn times(snapshot: &mut Session, source: &MartSource) -> Result<Vec<String
          WHERE table_schema = DATABASE() AND table_name = {} AND data_type = 'datetime'",
         quote_string(&source.replica)
     );
-    Ok(snapshot.rows(&sql).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    snapshot.column(&sql).await
 }
 
 /// A column in the database's SQL, and in Spark's over that.
