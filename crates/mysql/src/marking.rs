@@ -1,10 +1,8 @@
 //! Which marts the changes of a table are marked for, as it is recorded.
 //!
 //! While a consumer with other rules was at work, nobody has marked what a mart needs to know. So the rules in force stand
-//! in `tidemart_tables`, every transaction of rows compares them with its own ([`Replica::condition`]), and whoever puts
+//! in `tidemart_tables`, every transaction of rows compares them with its own (`Replica::condition`), and whoever puts
 //! others in their place says in the same transaction that the marts which that concerns are to be computed anew.
-//!
-//! [`Replica::condition`]: crate::replica::Replica::condition
 
 use std::{
     collections::{BTreeMap, BTreeSet},
