@@ -109,7 +109,7 @@ async fn what_changes_while_the_cluster_computes_is_computed_anew_afterwards() {
             let writing = async {
                 while !computed.is_cancelled() {
                     let batches = of_lanes(&mut feed, &mut model, 5);
-                    feed.write_at_once(&batches, &CancellationToken::new()).await;
+                    feed.write_at_once(&batches).await;
                 }
                 done.cancel();
             };

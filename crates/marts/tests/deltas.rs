@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use tidemart_change::Op;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -230,9 +231,22 @@ async fn differences_are_exact_while_two_writers_are_at_work() {
         let mut model = Model::new(41);
         let mut feed = Feed::complete(&target).await;
         target.refresh_all().await;
-        let batches = of_lanes(&mut feed, &mut model, 150);
         let done = CancellationToken::new();
-        let refreshing = MARTS.map(async |mart| {
+        let times = MARTS.map(|_| watch::Sender::new(0_u64));
+        let writing = async {
+            for _ in 0..5 {
+                let batches = of_lanes(&mut feed, &mut model, 30);
+                feed.write_at_once(&batches).await;
+                // However fast it is written, what follows meets marts that have taken up what came before.
+                for times in &times {
+                    let mut times = times.subscribe();
+                    let at = *times.borrow();
+                    times.wait_for(|times| *times >= at + 2).await.unwrap();
+                }
+            }
+            done.cancel();
+        };
+        let refreshing = MARTS.iter().zip(&times).map(async |(mart, times)| {
             let (mut refreshes, mut units) = (0, 0);
             while !done.is_cancelled() {
                 let refreshed = target.refresh(mart).await;
@@ -240,10 +254,11 @@ async fn differences_are_exact_while_two_writers_are_at_work() {
                 refreshes += u64::from(refreshed.marks > 0);
                 units += refreshed.units;
                 target.assert_equal(mart).await;
+                times.send_modify(|times| *times += 1);
             }
-            assert!(refreshes > 1 && units > refreshes, "{mart}: {refreshes} refreshes of {units} units");
+            assert!(refreshes >= 5 && units > refreshes, "{mart}: {refreshes} refreshes of {units} units");
         });
-        tokio::join!(feed.write_at_once(&batches, &done), futures_util::future::join_all(refreshing));
+        tokio::join!(writing, futures_util::future::join_all(refreshing));
         assert_settled(&target, &model).await;
     })
     .await;

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use rand::RngExt;
 use tidemart_change::{ApplyBatch, Op};
 use tidemart_marts::Scope;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -98,7 +99,11 @@ async fn writers_refreshes_rebuilds_checks_and_readers_at_once_lose_nothing() {
         let batches = of_lanes(&mut feed, &mut model, 120);
         let done = CancellationToken::new();
         let others = MARTS.map(|mart| busy(&target, mart, &done));
-        tokio::join!(feed.write_at_once(&batches, &done), join_all(others));
+        let writing = async {
+            feed.write_at_once(&batches).await;
+            done.cancel();
+        };
+        tokio::join!(writing, join_all(others));
         assert_settled(&target, &model).await;
     })
     .await;
@@ -144,6 +149,7 @@ async fn a_reader_never_sees_half_a_refresh() {
         feed.apply_all(orders).await;
         target.refresh("user_sales").await;
         let done = CancellationToken::new();
+        let reads = watch::Sender::new(0_u64);
         // Every refresh moves all orders to other groups, and every rebuild finds rows to replace.
         let writing = async {
             for loyalty in ["Basic", "Gold", "Silver", "Platinum"].into_iter().cycle().take(24) {
@@ -162,6 +168,9 @@ async fn a_reader_never_sees_half_a_refresh() {
                     }
                     _ => drop(target.refresh("user_sales").await),
                 }
+                // However fast that was, the reader is to meet it.
+                let at = *reads.borrow();
+                reads.subscribe().wait_for(|reads| *reads >= at + 2).await.unwrap();
             }
             done.cancel();
         };
@@ -173,6 +182,7 @@ async fn a_reader_never_sees_half_a_refresh() {
                 let row = crate::support::rows(&mut conn, query).await.remove(0);
                 assert_eq!(row[0], "40");
                 seen.insert(row);
+                reads.send_modify(|reads| *reads += 1);
             }
             assert!(seen.len() > 2, "the reader saw no change: {seen:?}");
         };

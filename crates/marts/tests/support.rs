@@ -12,7 +12,6 @@ use tidemart_local::testing;
 use tidemart_marts::{MartStatus, Refreshed};
 use tidemart_mysql::{Applier, Config, MarkRule};
 use tidemart_pipeline::Destination;
-use tokio_util::sync::CancellationToken;
 
 const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
 pub(crate) const MARTS: [&str; 2] = ["user_sales", "product_sales"];
@@ -233,15 +232,14 @@ impl Feed {
         }
     }
 
-    /// Writes the batches of each lane by as many appliers at once, then says that it is done.
-    pub(crate) async fn write_at_once(&mut self, batches: &[Vec<ApplyBatch>], done: &CancellationToken) {
+    /// Writes the batches of each lane by as many appliers at once.
+    pub(crate) async fn write_at_once(&mut self, batches: &[Vec<ApplyBatch>]) {
         let writers = self.appliers.iter_mut().zip(batches).map(async |(applier, batches)| {
             for batch in batches {
                 applier.write(batch).await.unwrap();
             }
         });
         join_all(writers).await;
-        done.cancel();
     }
 
     /// Applies events of one lane in one transaction.
