@@ -69,8 +69,8 @@ audit: ## Licences, sources, unused dependencies, advisories
 bench: setup ## Measure, beside Debezium with its JDBC sink; ARGS="--help" tells more
 	$(CARGO) bench --locked -p tidemart --bench cycle -- $(ARGS)
 
-bench-spark: setup wheel ## Measure the consumer and marts on Spark, the platform; ARGS="--runs 1" and what `make bench` takes
-	$(CARGO) bench --locked -p tidemart --bench cycle -- spark-drain spark-latency spark-mart platform --peer none $(ARGS)
+bench-spark: setup wheel ## Measure the consumer and marts on Spark, beside PySpark, and the platform; ARGS="--runs 1" and what `make bench` takes
+	$(CARGO) bench --locked -p tidemart --bench cycle -- spark-drain spark-latency spark-mart platform $(ARGS)
 
 soak: setup wheel ## The consumer on Spark under load, half an hour: neither memory nor lag may grow; ARGS="--minutes 60" for longer
 	$(CARGO) bench --locked -p tidemart --bench cycle -- soak --runs 1 --peer none $(ARGS)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Parser, ValueEnum};
 
-/// Measure the cycle, beside Debezium with its JDBC sink
+/// Measure the cycle, beside Debezium with its JDBC sink, and what Spark does, beside PySpark
 #[derive(Parser, Debug)]
 #[command(name = "make bench ARGS=", max_term_width = 110)]
 pub struct Args {
@@ -153,6 +153,11 @@ impl Args {
             PeerChoice::Quick => Some(Profile::Quick),
             PeerChoice::None => None,
         })
+    }
+
+    /// Whether there is one at all.
+    pub fn has_peer(&self) -> bool {
+        self.peers().next().is_some()
     }
 
     /// So many at scale 1, at least the second.

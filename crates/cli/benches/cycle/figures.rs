@@ -1,6 +1,6 @@
 //! What was measured, by measure and by who.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use super::{args::Profile, measure::Measure};
 
@@ -9,6 +9,18 @@ use super::{args::Profile, measure::Measure};
 pub enum Who {
     Ours,
     Peer(Profile),
+    /// The peer of what Spark does.
+    PySpark,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ours => f.write_str("tidemart"),
+            Self::Peer(profile) => f.write_str(&format!("{profile:?}").to_lowercase()),
+            Self::PySpark => f.write_str("pyspark"),
+        }
+    }
 }
 
 /// All figures of all runs.
@@ -18,11 +30,7 @@ pub struct Figures(BTreeMap<(Measure, Who), Vec<f64>>);
 impl Figures {
     /// Takes a figure and says it.
     pub fn add(&mut self, measure: Measure, who: Who, value: f64) {
-        let name = match who {
-            Who::Ours => "tidemart".to_owned(),
-            Who::Peer(profile) => format!("peer ({profile:?})").to_lowercase(),
-        };
-        eprintln!("  {name}: {measure}: {}", measure.row().unit.show(value));
+        eprintln!("  {who}: {measure}: {}", measure.row().unit.show(value));
         self.0.entry((measure, who)).or_default().push(value);
     }
 
@@ -31,13 +39,10 @@ impl Figures {
         self.0.get(&(measure, who)).map(|values| quantile(&mut values.clone(), 0.5))
     }
 
-    /// The peer's medians, by its settings.
-    pub fn of_peers(&self, measure: Measure) -> Vec<(Profile, f64)> {
-        let found = self.0.keys().filter_map(|(of, who)| match who {
-            Who::Peer(profile) if *of == measure => Some(*profile),
-            _ => None,
-        });
-        found.filter_map(|profile| Some((profile, self.median(measure, Who::Peer(profile))?))).collect()
+    /// The peers' medians.
+    pub fn of_peers(&self, measure: Measure) -> Vec<(Who, f64)> {
+        let found = self.0.keys().filter(|(of, who)| *of == measure && *who != Who::Ours);
+        found.filter_map(|(_, who)| Some((*who, self.median(measure, *who)?))).collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod ours;
 mod peer;
 mod platform;
 mod process;
+mod pyspark;
 mod report;
 mod role;
 mod scenario;
@@ -84,7 +85,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
             generator::run(args, &mut figures, &mut notes).await.context("the generator")?;
         }
         if args.parts().iter().any(Part::is_spark) {
-            spark::run(args, &mut figures).await.context("the consumer on Spark")?;
+            spark::run(args, &mut figures, &mut notes).await.context("the consumer on Spark")?;
         }
         if args.measures(Part::Platform) {
             platform::run(args, &mut figures).await.context("the platform")?;
@@ -119,7 +120,7 @@ async fn replicate(args: &Args, figures: &mut Figures, notes: &mut report::Notes
         let servers = Servers::start(args).await?;
         notes.versions(&servers).await?;
         let mut engine = Peer::start(&servers, profile).await?;
-        notes.peer(&engine);
+        notes.peer(engine.installed.versions());
         scenario::run(args, Who::Peer(profile), &servers, &mut engine, figures).await.context("the peer")?;
         engine::Engine::end(engine).await;
         servers.stop().await;

@@ -10,7 +10,7 @@ use super::{
     figures::{Figures, Who},
     machine,
     measure::Measure,
-    peer::{Peer, jar},
+    peer::jar,
     servers::Servers,
 };
 
@@ -18,14 +18,14 @@ use super::{
 pub struct Notes {
     machine: String,
     servers: String,
-    peer: Option<String>,
+    peers: Vec<String>,
 }
 
 impl Notes {
     /// Looks at the machine.
     pub fn new(args: &Args) -> Self {
         let folder = args.keep.clone().unwrap_or_else(std::env::temp_dir);
-        Self { machine: machine::describe(&folder), servers: String::new(), peer: None }
+        Self { machine: machine::describe(&folder), servers: String::new(), peers: Vec::new() }
     }
 
     /// Asks the servers.
@@ -38,8 +38,11 @@ impl Notes {
         Ok(())
     }
 
-    pub fn peer(&mut self, peer: &Peer<'_>) {
-        self.peer = Some(peer.installed.versions());
+    /// Says of the peers who they are.
+    pub fn peer(&mut self, description: String) {
+        if !self.peers.contains(&description) {
+            self.peers.push(description);
+        }
     }
 }
 
@@ -112,8 +115,8 @@ fn head(args: &Args, notes: &Notes) -> String {
     if !notes.servers.is_empty() {
         write!(text, ". {}, all on this machine, durable", notes.servers).unwrap_or(());
     }
-    if let Some(peer) = &notes.peer {
-        write!(text, ". Peer: {peer}").unwrap_or(());
+    if !notes.peers.is_empty() {
+        write!(text, ". Peer: {}", notes.peers.join("; ")).unwrap_or(());
     }
     text + "."
 }
@@ -123,14 +126,9 @@ fn row(measure: Measure, figures: &Figures) -> Option<[String; 6]> {
     let (row, ours) = (measure.row(), figures.median(measure, Who::Ours));
     let show = |value: f64| row.unit.show(value);
     let peers = figures.of_peers(measure);
-    let shown = peers.iter().map(|(profile, value)| {
-        let named = peers.len() > 1;
-        if named {
-            format!("{} {}", show(*value), format!("{profile:?}").to_lowercase())
-        } else {
-            show(*value)
-        }
-    });
+    let named = peers.len() > 1;
+    let shown =
+        peers.iter().map(|(who, value)| if named { format!("{} {who}", show(*value)) } else { show(*value) });
     let shown = shown.collect::<Vec<_>>().join(", ");
     if ours.is_none() && shown.is_empty() {
         return None;

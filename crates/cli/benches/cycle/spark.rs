@@ -12,7 +12,8 @@ use super::{
     latency,
     measure::Measure,
     ours::Ours,
-    process,
+    process, pyspark,
+    report::Notes,
     role::TIDEMART,
     scenario,
     servers::Servers,
@@ -20,8 +21,15 @@ use super::{
 };
 use tidemart_local::Cluster;
 
+/// The first time, and again.
+const MARTS: [Measure; 4] =
+    [Measure::SparkMartFirst, Measure::SparkMartNext, Measure::SparkMartNext, Measure::SparkMartNext];
+
 /// Takes the figures that were asked for, on a cluster of its own, and compares both databases at the end.
-pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
+pub async fn run(args: &Args, figures: &mut Figures, notes: &mut Notes) -> anyhow::Result<()> {
+    if args.has_peer() {
+        notes.peer(pyspark::DESCRIPTION.to_owned());
+    }
     let servers = Servers::start(args).await?;
     let cluster = servers.spark().await?;
     let mut ours = Ours::on_spark(&servers)?;
@@ -34,6 +42,9 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     ours.stop(Hop::Consumer).await?;
     if args.measures(Part::SparkMart) {
         mart(&servers, figures).await?;
+        if args.has_peer() {
+            pyspark::mart(&servers, MARTS.len(), figures).await?;
+        }
     }
     // The other parts are taken with the settings that they have without Spark.
     servers.without_marts()?;
@@ -56,15 +67,16 @@ pub async fn run(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     ours.verify().await?;
     ours.end().await;
     cluster.stop().await;
+    if args.measures(Part::SparkDrain) && args.has_peer() {
+        pyspark::drain(&servers, figures).await?;
+    }
     servers.stop().await;
     Ok(())
 }
 
 /// A whole refresh each time, by a program that is started for it. The consumer's query rests.
 async fn mart(servers: &Servers, figures: &mut Figures) -> anyhow::Result<()> {
-    for measure in
-        [Measure::SparkMartFirst, Measure::SparkMartNext, Measure::SparkMartNext, Measure::SparkMartNext]
-    {
+    for measure in MARTS {
         let begun = Instant::now();
         let mut command = Command::new(TIDEMART);
         command.args(["marts", "refresh", "user_sales", "--full", "--engine", "spark", "--config"]);

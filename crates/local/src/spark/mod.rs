@@ -50,6 +50,14 @@ pub async fn environment(cache: &Cache, account: &Account) -> Result<PathBuf> {
     cache.environment(&LOCK, account).await
 }
 
+/// What pyspark does not bring, the Kafka connector and the JDBC drivers, fetched where it is missing.
+///
+/// # Errors
+/// No Maven, or an artifact that cannot be had.
+pub async fn jars(cache: &Cache) -> Result<PathBuf> {
+    cache.install(&JARS).await
+}
+
 /// A private cluster.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
