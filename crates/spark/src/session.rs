@@ -27,6 +27,13 @@ use crate::{
     shared::{self, Named},
 };
 
+/// How long a Connect server answers at most; 0: as long as it takes.
+const STREAM_LIMIT: &str = "spark.connect.execute.reattachable.senderMaxStreamDuration";
+/// What it is where nobody says anything, as the server may tell it.
+const USUAL_LIMITS: [&str; 3] = ["2m", "120s", "120000ms"];
+/// An answer within that time was not cut by the usual limit.
+const SURELY_WHOLE: Duration = Duration::from_secs(100);
+
 /// Longest wait for a connection.
 const REACH: Duration = Duration::from_secs(5);
 /// While an answer is awaited, so often it is looked whether the server is there at all.
@@ -141,6 +148,22 @@ impl Session {
         self.call(ANSWER, work).await
     }
 
+    /// Whether an answer that took so long is known to be whole. A Connect server ends its answers after some time (two
+    /// minutes, unless it is told otherwise) although the work goes on, and its client for Rust takes that for the end.
+    ///
+    /// # Errors
+    /// Fatal where it is not; as [`Session::quick`] otherwise.
+    pub async fn whole_after(&self, elapsed: Duration) -> Result<()> {
+        if whole_within(self.setting(STREAM_LIMIT).await?.as_deref()) > elapsed {
+            return Ok(());
+        }
+        Err(Error::fatal(format!(
+            "Spark has answered after {} s, and nobody can say whether it was done: set {STREAM_LIMIT}=0 where the Spark \
+             Connect server is started",
+            elapsed.as_secs()
+        )))
+    }
+
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         limit: Limit,
@@ -217,6 +240,15 @@ async fn watched<T>(
     }
 }
 
+/// An answer that took less is whole, by what the server says of its limit.
+fn whole_within(limit: Option<&str>) -> Duration {
+    match limit {
+        Some("0") => Duration::MAX,
+        Some(limit) if !USUAL_LIMITS.contains(&limit) => Duration::ZERO,
+        _ => SURELY_WHOLE,
+    }
+}
+
 async fn reach((host, port): &(String, u16)) -> std::result::Result<(), String> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     match timeout(REACH, TcpStream::connect((host, *port))).await {
@@ -262,6 +294,12 @@ fn texts(batch: &RecordBatch) -> Result<Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_may_have_been_cut_is_not_trusted() {
+        let known = [Some("0"), None, Some("2m"), Some("30s")].map(whole_within);
+        assert_eq!(known, [Duration::MAX, SURELY_WHOLE, SURELY_WHOLE, Duration::ZERO]);
+    }
 
     #[test]
     fn an_older_spark_is_refused() {

@@ -28,6 +28,14 @@ async fn statements_give_rows() {
     session.close().await;
 }
 
+/// By default a Connect server ends its answers after two minutes, whether or not the work is done.
+#[tokio::test]
+async fn the_private_cluster_answers_as_long_as_it_takes() {
+    let session = open().await;
+    session.whole_after(std::time::Duration::from_secs(3600)).await.unwrap();
+    session.close().await;
+}
+
 /// Whoever has the token can run any code there, and read what it can read.
 #[tokio::test]
 async fn files_of_others_are_not_seen() {
