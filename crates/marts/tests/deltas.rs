@@ -2,13 +2,12 @@
 
 use rand::RngExt;
 use tidemart_change::Op;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     histories::{assert_settled, drop_everything, of_lanes},
     model::{DETAILS, Model, ORDERS, PRODUCTS, Texts, USERS},
-    support::{Event, Feed, MARTS, Target, on_both, split},
+    support::{Event, Feed, MARTS, Target, Turns, on_both, split},
 };
 
 type Events = Vec<(usize, Event)>;
@@ -232,21 +231,19 @@ async fn differences_are_exact_while_two_writers_are_at_work() {
         let mut feed = Feed::complete(&target).await;
         target.refresh_all().await;
         let done = CancellationToken::new();
-        let times = MARTS.map(|_| watch::Sender::new(0_u64));
+        let turns = MARTS.map(|_| Turns::new());
         let writing = async {
             for _ in 0..5 {
                 let batches = of_lanes(&mut feed, &mut model, 30);
                 feed.write_at_once(&batches).await;
                 // However fast it is written, what follows meets marts that have taken up what came before.
-                for times in &times {
-                    let mut times = times.subscribe();
-                    let at = *times.borrow();
-                    times.wait_for(|times| *times >= at + 2).await.unwrap();
+                for turns in &turns {
+                    turns.whole_one().await;
                 }
             }
             done.cancel();
         };
-        let refreshing = MARTS.iter().zip(&times).map(async |(mart, times)| {
+        let refreshing = MARTS.iter().zip(&turns).map(async |(mart, turns)| {
             let (mut refreshes, mut units) = (0, 0);
             while !done.is_cancelled() {
                 let refreshed = target.refresh(mart).await;
@@ -254,7 +251,7 @@ async fn differences_are_exact_while_two_writers_are_at_work() {
                 refreshes += u64::from(refreshed.marks > 0);
                 units += refreshed.units;
                 target.assert_equal(mart).await;
-                times.send_modify(|times| *times += 1);
+                turns.done();
             }
             assert!(refreshes >= 5 && units > refreshes, "{mart}: {refreshes} refreshes of {units} units");
         });

@@ -4,12 +4,11 @@ use futures_util::future::join_all;
 use rand::RngExt;
 use tidemart_change::{ApplyBatch, Op};
 use tidemart_marts::Scope;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     model::{Model, USERS},
-    support::{Feed, LANES, MARTS, Target, on_both, split},
+    support::{Feed, LANES, MARTS, Target, Turns, on_both, split},
 };
 
 async fn step(target: &Target, model: &mut Model) {
@@ -149,7 +148,7 @@ async fn a_reader_never_sees_half_a_refresh() {
         feed.apply_all(orders).await;
         target.refresh("user_sales").await;
         let done = CancellationToken::new();
-        let reads = watch::Sender::new(0_u64);
+        let reads = Turns::new();
         // Every refresh moves all orders to other groups, and every rebuild finds rows to replace.
         let writing = async {
             for loyalty in ["Basic", "Gold", "Silver", "Platinum"].into_iter().cycle().take(24) {
@@ -169,8 +168,7 @@ async fn a_reader_never_sees_half_a_refresh() {
                     _ => drop(target.refresh("user_sales").await),
                 }
                 // However fast that was, the reader is to meet it.
-                let at = *reads.borrow();
-                reads.subscribe().wait_for(|reads| *reads >= at + 2).await.unwrap();
+                reads.whole_one().await;
             }
             done.cancel();
         };
@@ -182,7 +180,7 @@ async fn a_reader_never_sees_half_a_refresh() {
                 let row = crate::support::rows(&mut conn, query).await.remove(0);
                 assert_eq!(row[0], "40");
                 seen.insert(row);
-                reads.send_modify(|reads| *reads += 1);
+                reads.done();
             }
             assert!(seen.len() > 2, "the reader saw no change: {seen:?}");
         };

@@ -12,6 +12,7 @@ use tidemart_local::testing;
 use tidemart_marts::{MartStatus, Refreshed};
 use tidemart_mysql::{Applier, Config, MarkRule};
 use tidemart_pipeline::Destination;
+use tokio::sync::watch;
 
 const EPOCH: Epoch = Epoch { system_identifier: 7, timeline: 1, generation: 1 };
 pub(crate) const MARTS: [&str; 2] = ["user_sales", "product_sales"];
@@ -267,6 +268,26 @@ impl Feed {
         }
         let part = |(partition, records)| PartitionBatch { partition, records };
         ApplyBatch { parts: parts.into_iter().map(part).collect(), ..ApplyBatch::default() }
+    }
+}
+
+/// Counts what one does again and again, for another who waits until it was done anew.
+pub(crate) struct Turns(watch::Sender<u64>);
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    pub(crate) fn done(&self) {
+        self.0.send_modify(|turns| *turns += 1);
+    }
+
+    /// Waits for a whole one: that under way may have begun before.
+    pub(crate) async fn whole_one(&self) {
+        let mut turns = self.0.subscribe();
+        let at = *turns.borrow();
+        turns.wait_for(|turns| *turns >= at + 2).await.unwrap();
     }
 }
 

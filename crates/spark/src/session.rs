@@ -134,7 +134,10 @@ impl Session {
         &self,
         work: impl FnOnce(&SparkSession) -> std::result::Result<T, SparkError> + Send + 'static,
     ) -> Result<T> {
-        self.call(LONG_ANSWER, work).await
+        let begun = Instant::now();
+        let answer = self.call(LONG_ANSWER, work).await?;
+        self.whole_after(begun.elapsed()).await?;
+        Ok(answer)
     }
 
     /// Does something with the client that the server alone answers.

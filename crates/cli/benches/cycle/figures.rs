@@ -30,7 +30,8 @@ pub struct Figures(BTreeMap<(Measure, Who), Vec<f64>>);
 impl Figures {
     /// Takes a figure and says it.
     pub fn add(&mut self, measure: Measure, who: Who, value: f64) {
-        eprintln!("  {who}: {measure}: {}", measure.row().unit.show(value));
+        let name = if who == Who::Ours { who.to_string() } else { format!("peer ({who})") };
+        eprintln!("  {name}: {measure}: {}", measure.row().unit.show(value));
         self.0.entry((measure, who)).or_default().push(value);
     }
 

@@ -27,7 +27,8 @@ const MARTS: [Measure; 4] =
 
 /// Takes the figures that were asked for, on a cluster of its own, and compares both databases at the end.
 pub async fn run(args: &Args, figures: &mut Figures, notes: &mut Notes) -> anyhow::Result<()> {
-    if args.has_peer() {
+    let peer_measures = |part| args.measures(part) && args.has_peer();
+    if peer_measures(Part::SparkMart) || peer_measures(Part::SparkDrain) {
         notes.peer(pyspark::DESCRIPTION.to_owned());
     }
     let servers = Servers::start(args).await?;
@@ -42,7 +43,7 @@ pub async fn run(args: &Args, figures: &mut Figures, notes: &mut Notes) -> anyho
     ours.stop(Hop::Consumer).await?;
     if args.measures(Part::SparkMart) {
         mart(&servers, figures).await?;
-        if args.has_peer() {
+        if peer_measures(Part::SparkMart) {
             pyspark::mart(&servers, MARTS.len(), figures).await?;
         }
     }
@@ -67,7 +68,7 @@ pub async fn run(args: &Args, figures: &mut Figures, notes: &mut Notes) -> anyho
     ours.verify().await?;
     ours.end().await;
     cluster.stop().await;
-    if args.measures(Part::SparkDrain) && args.has_peer() {
+    if peer_measures(Part::SparkDrain) {
         pyspark::drain(&servers, figures).await?;
     }
     servers.stop().await;

@@ -115,10 +115,6 @@ async fn run(
         writer.option("dbtable", &target).save(None)
     });
     let done = stop.run_until_cancelled(done).await;
-    let done = match done {
-        Some(Ok(())) => Some(cluster.whole_after(begun.elapsed()).await),
-        other => other,
-    };
     // Also what still runs in it.
     drop(timeout(FAREWELL, cluster.close()).await);
     done.ok_or_else(stopped)?.map_err(|error| located(&mart.place(), error))?;

@@ -20,8 +20,6 @@ use super::{
 const PROGRAM: &str = include_str!("program.py");
 /// The same for both.
 const SELECT: &str = include_str!("../../../../marts/marts/user_sales/select.sql");
-/// Changes in a batch, as many as ours has at most.
-const BATCH_ROWS: u32 = 50_000;
 
 /// How it is called in the table's head.
 pub const DESCRIPTION: &str =
@@ -54,7 +52,8 @@ pub async fn drain(servers: &Servers, figures: &mut Figures) -> anyhow::Result<(
     let more = json!({
         "kafka": servers.kafka.address().to_string(),
         "topic": format!("{NAME}.public.orders"),
-        "batch_rows": BATCH_ROWS,
+        // As many as ours has at most.
+        "batch_rows": tidemart_spark::Config::default().batch_rows,
     });
     let Drain { rows, rows_per_s } = serde_json::from_str(&run(servers, "drain", more).await?)?;
     ensure!(rows > servers.orders, "the peer has read {rows} messages only");
