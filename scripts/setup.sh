@@ -29,6 +29,10 @@ system_python() { # the one that environments are made with
 }
 python3_11() { system_python -c "import sys; sys.exit(sys.version_info < (3, 11))"; }
 
+protoc_finds_its_types() { # google/protobuf/any.proto; in Debian they come by another package than protoc
+    test -e "$(dirname "$(command -v protoc)")/../include/google/protobuf/any.proto"
+}
+
 node_18() { # the one that JupyterHub's proxy is run with
     [ "$(node --version | sed -nE 's/^v([0-9]+).*/\1/p')" -ge 18 ]
 }
@@ -41,6 +45,7 @@ need make command -v make
 need cmake command -v cmake
 need pkg-config command -v pkg-config
 need protobuf-compiler command -v protoc
+need libprotobuf-dev protoc_finds_its_types
 need zlib1g-dev test -e /usr/include/zlib.h
 need libssl-dev test -e /usr/include/openssl/ssl.h
 need libaio1 library libaio.so.1
