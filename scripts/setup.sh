@@ -17,7 +17,8 @@ need() { # package, check...
     shift
     "$@" >/dev/null 2>&1 || packages+=("$package")
 }
-library() { ldconfig -p | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"; }
+# Not grep -q, which leaves before ldconfig has told all, and that is an error of its.
+library() { { ldconfig -p || /sbin/ldconfig -p; } | grep "$1" >/dev/null; }
 java_17() { # the one that Kafka is run with
     local java=java
     [ -n "${JAVA_HOME:-}" ] && [ -x "$JAVA_HOME/bin/java" ] && java=$JAVA_HOME/bin/java
@@ -29,8 +30,8 @@ system_python() { # the one that environments are made with
 }
 python3_11() { system_python -c "import sys; sys.exit(sys.version_info < (3, 11))"; }
 
-protoc_finds_its_types() { # google/protobuf/any.proto; in Debian they come by another package than protoc
-    test -e "$(dirname "$(command -v protoc)")/../include/google/protobuf/any.proto"
+protoc_types() { # what files for protoc import; in Debian they come by another package than protoc
+    test -e /usr/include/google/protobuf/any.proto || protoc -o /dev/null google/protobuf/any.proto
 }
 
 node_18() { # the one that JupyterHub's proxy is run with
@@ -45,7 +46,7 @@ need make command -v make
 need cmake command -v cmake
 need pkg-config command -v pkg-config
 need protobuf-compiler command -v protoc
-need libprotobuf-dev protoc_finds_its_types
+need libprotobuf-dev protoc_types
 need zlib1g-dev test -e /usr/include/zlib.h
 need libssl-dev test -e /usr/include/openssl/ssl.h
 need libaio1 library libaio.so.1
@@ -54,6 +55,7 @@ need python3 python3_11
 need python3-venv system_python -c "import ensurepip"
 need xz-utils command -v xz
 need unzip command -v unzip
+need procps command -v pgrep
 need bubblewrap command -v bwrap
 need nodejs node_18
 need npm command -v npm
