@@ -9,7 +9,7 @@ import os
 import pathlib
 import pwd
 import secrets
-import shutil
+import subprocess
 import tomllib
 
 OURS = pathlib.Path("/opt/tidemart/jupyterhub")
@@ -45,16 +45,18 @@ load_subconfig(str(OURS / "jupyterhub_config.py"))  # noqa: F821
 
 
 def bring_notebooks(spawner):
-    """Copies the notebooks that the user has not."""
+    """Copies the notebooks that the user has not. As the user, whose folder may hold links to anywhere."""
     user = pwd.getpwnam(spawner.user.name)
-    folder = pathlib.Path(user.pw_dir) / "notebooks"
-    folder.mkdir(exist_ok=True)
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    for source in (OURS / "notebooks").iterdir():
-        target = folder / source.name
-        if not target.exists():
-            shutil.copyfile(source, target)
-            os.chown(target, user.pw_uid, user.pw_gid)
+    copying = subprocess.run(
+        ["sh", "-c", 'mkdir -p notebooks && cp -n "$0"/* notebooks/', str(OURS / "notebooks")],
+        cwd=user.pw_dir,
+        env={"PATH": "/usr/bin:/bin"},
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=[],
+    )
+    if copying.returncode:
+        spawner.log.warning("not all notebooks could be copied for %s", spawner.user.name)
 
 
 c.JupyterHub.bind_url = "http://:8000"

@@ -24,7 +24,8 @@ MARK = sys._xoptions.get("tidemart.server", "")
 # database; this one is Airflow's own command, which reads the settings of the scheduler.
 SCRIPT = f"""
 set -eu
-if [ -z "$(find {shlex.quote(LOGS)} -type f -mtime +{DAYS} -print -quit)" ]; then
+old=$(find {shlex.quote(LOGS)} -type f -mtime +{DAYS} -print -quit)
+if [ -z "$old" ]; then
     echo "nothing is older than {DAYS} days"
     exit 0
 fi
