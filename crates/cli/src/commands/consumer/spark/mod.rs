@@ -48,6 +48,7 @@ struct Begun {
     run: Run,
     number: u64,
     query: Query,
+    schemas: Schemas,
 }
 
 /// Between two warnings of the same error.
@@ -74,7 +75,6 @@ pub(super) async fn run(
     let mut supervisor = Supervisor {
         pace: Pace::new(usual, backlog, spark.batch_rows.into()),
         config,
-        schemas: Schemas::new(config)?,
         holds: Holds::new(config)?,
         backoff: Backoff::new(),
         said: None,
@@ -106,7 +106,6 @@ pub(super) async fn run(
 struct Supervisor<'a> {
     pace: Pace,
     config: &'a Config,
-    schemas: Schemas,
     holds: Holds,
     backoff: Backoff,
     /// The error that was said last, and when.
@@ -133,10 +132,10 @@ impl Supervisor<'_> {
             return Ok(End::Asked);
         };
         let session = session?;
-        let result = match shutdown.run_until_cancelled(self.begin(&session)).await {
+        let result = match shutdown.run_until_cancelled(Box::pin(self.begin(&session))).await {
             None => Ok(End::Asked),
             Some(Err(error)) => Err(error),
-            Some(Ok(begun)) => self.watch(&begun, shutdown).await,
+            Some(Ok(mut begun)) => self.watch(&mut begun, shutdown).await,
         };
         session.close().await;
         result
@@ -145,11 +144,11 @@ impl Supervisor<'_> {
     /// Starts a query where the checkpoints stand.
     async fn begin(&mut self, session: &Session) -> Result<Begun> {
         let (kafka, mysql) = (settings(self.config.kafka())?, settings(self.config.mysql())?);
-        // A database that was put back to an older state may lack tables of ours.
+        // A database that was put back to an older state may lack tables of ours, and any of the schemas.
         tidemart_mysql::migrate(mysql).await?;
+        let mut schemas = Schemas::new(self.config)?;
         let mut conn = tidemart_mysql::connect(mysql).await?;
-        let planning = self.heartbeat.clone();
-        let plan = planning.beside(self.plan(kafka, &mut conn)).await?;
+        let plan = self.heartbeat.clone().beside(plan(kafka, &mut schemas, &mut conn)).await?;
         let run = Run { prefix: kafka.prefix.clone(), id: uuid::Uuid::new_v4().to_string() };
         let topics = plan.starts.iter().map(|start| &*start.partition.topic);
         // Executors only see to the tables whose records they get.
@@ -174,23 +173,11 @@ impl Supervisor<'_> {
             tasks,
             "the query of Spark runs"
         );
-        Ok(Begun { run, number, query })
-    }
-
-    /// Where the tables' partitions stand, once there are any; their schemas are stored before.
-    async fn plan(&mut self, kafka: &tidemart_kafka::Config, conn: &mut Conn) -> Result<Plan> {
-        loop {
-            let plan = Plan::make(kafka, conn).await?;
-            self.schemas.follow(conn).await?;
-            if let Some(plan) = plan {
-                return Ok(plan);
-            }
-            tokio::time::sleep(NO_TOPICS).await;
-        }
+        Ok(Begun { run, number, query, schemas })
     }
 
     /// Follows a query until it ends.
-    async fn watch(&mut self, begun: &Begun, shutdown: &CancellationToken) -> Result<End> {
+    async fn watch(&mut self, begun: &mut Begun, shutdown: &CancellationToken) -> Result<End> {
         let mut conn = tidemart_mysql::connect(settings(self.config.mysql())?).await?;
         let result = tokio::select! { biased;
             () = shutdown.cancelled() => Ok(End::Asked),
@@ -210,11 +197,10 @@ impl Supervisor<'_> {
         result
     }
 
-    async fn look_again_and_again(&mut self, begun: &Begun, conn: &mut Conn) -> Result<End> {
-        let Begun { run, query, .. } = begun;
+    async fn look_again_and_again(&mut self, begun: &mut Begun, conn: &mut Conn) -> Result<End> {
         let (mut last, mut since): (Option<Progress>, _) = (None, Instant::now());
         loop {
-            let (progress, doing) = match query.look().await? {
+            let (progress, doing) = match begun.query.look().await? {
                 Look::Runs(progress, doing) => (progress, doing),
                 Look::Ended(reason) => {
                     begun.check(conn).await?;
@@ -236,13 +222,25 @@ impl Supervisor<'_> {
                 );
             }
             let status = QueryStatus::of(last.as_ref(), &doing);
-            soon(run.note(conn, &status.json())).await?;
+            soon(begun.run.note(conn, &status.json())).await?;
             begun.check(conn).await?;
             if soon(self.holds.is_time(conn)).await? {
                 return Ok(End::Retry);
             }
-            self.heartbeat.of(status).beside(self.schemas.follow_for(conn, LOOK)).await?;
+            self.heartbeat.of(status).beside(begun.schemas.follow_for(conn, LOOK)).await?;
         }
+    }
+}
+
+/// Where the tables' partitions stand, once there are any; their schemas are stored before.
+async fn plan(kafka: &tidemart_kafka::Config, schemas: &mut Schemas, conn: &mut Conn) -> Result<Plan> {
+    loop {
+        let plan = Plan::make(kafka, conn).await?;
+        schemas.follow(conn).await?;
+        if let Some(plan) = plan {
+            return Ok(plan);
+        }
+        tokio::time::sleep(NO_TOPICS).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidemart_change::TableSchema;
 use tidemart_kafka::SchemaWatch;
 use tidemart_mysql::{Conn, executors::schemas};
 use tidemart_pipeline::{Error, Kind, Result, error::chain};
@@ -19,19 +20,28 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Follows the topic of schemas.
 pub(super) struct Schemas {
     watch: SchemaWatch,
+    /// What is read and not yet stored.
+    news: Vec<(String, TableSchema)>,
     /// When it was last said that it cannot be read.
     said: Option<Instant>,
 }
 
 impl Schemas {
     pub(super) fn new(config: &Config) -> Result<Self> {
-        Ok(Self { watch: SchemaWatch::new(settings(config.kafka())?.clone()), said: None })
+        let watch = SchemaWatch::new(settings(config.kafka())?.clone());
+        Ok(Self { watch, news: Vec::new(), said: None })
     }
 
     /// Stores what is new.
     pub(super) async fn follow(&mut self, conn: &mut Conn) -> Result<()> {
         let news = self.watch.news().await?;
-        if news.is_empty() { Ok(()) } else { soon(schemas::store(conn, &news)).await }
+        // They are told once: what cannot be stored now is stored the next time.
+        self.news.extend(news);
+        if !self.news.is_empty() {
+            soon(schemas::store(conn, &self.news)).await?;
+            self.news.clear();
+        }
+        Ok(())
     }
 
     fn say(&mut self, error: &Error) {
