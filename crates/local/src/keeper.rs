@@ -187,7 +187,7 @@ impl<K: Kind> Keeper<K> {
         }
         info!(
             server = K::NAME,
-            port = self.site.port(),
+            port = self.site.ports.first(),
             elapsed_ms = started.at.elapsed().as_millis(),
             "ready"
         );

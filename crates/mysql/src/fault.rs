@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mysql_async::{DriverError, Error as Driver, ServerError};
+use mysql_async::{DriverError, Error as Driver, IoError, ServerError};
 use tidemart_change::TableSchema;
 use tidemart_pipeline::{Error, tls::explain};
 
@@ -224,7 +224,7 @@ fn unreachable(config: &Config, error: Driver) -> Error {
         None => Error::transient(format!(
             "cannot reach {address}; check mysql.host and mysql.port and that the server runs there"
         ))
-        .because(error),
+        .because(cause(error)),
     }
 }
 
@@ -258,7 +258,15 @@ fn missing_database(config: &Config) -> Error {
 }
 
 fn lost(error: Driver) -> Error {
-    Error::transient("connection to MySQL lost").because(error)
+    Error::transient("connection to MySQL lost").because(cause(error))
+}
+
+/// What lies below what the driver wraps it in, which says "Input/output error" twice.
+fn cause(error: Driver) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        Driver::Io(IoError::Io(error)) => error.into(),
+        other => other.into(),
+    }
 }
 
 fn person(server: &ServerError) -> Error {

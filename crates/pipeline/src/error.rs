@@ -60,15 +60,33 @@ impl std::error::Error for Error {
     }
 }
 
-/// Prints an error and its causes on one line, `a: b: c`.
+/// Prints an error and its causes on one line, `a: b: c`; a cause that the text before it ends with is not repeated.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = Error::transient("refused");
+        let wrapper = Error::transient("i/o error: refused").because(inner);
+        assert_eq!(
+            chain(&Error::fatal("cannot reach it").because(wrapper)),
+            "cannot reach it: i/o error: refused"
+        );
+    }
 }
