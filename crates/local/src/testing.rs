@@ -35,7 +35,7 @@ pub use self::{
         private_postgres_with,
     },
     proxy::{Link, Proxy, Side},
-    spark::{PlainSpark, page, plain_spark, private_spark, spark},
+    spark::{Plain, PlainSpark, page, plain_spark, private_spark, spark},
 };
 use crate::cache::Cache;
 use crate::error::Result;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
-use tidemart_local::testing;
+use tidemart_local::testing::{self, Plain};
 use tidemart_marts::{Engine, Scope, rebuild_by, rebuild_until};
 use tokio_util::sync::CancellationToken;
 
@@ -178,6 +178,9 @@ async fn a_stage_that_was_left_goes_and_that_of_another_mart_stays() {
 
 #[tokio::test]
 async fn a_cluster_that_is_not_there_or_refuses_leaves_the_mart_as_it_was() {
+    // It cuts its answers, as each does that is not told otherwise, only sooner: each at once.
+    let settings = &["spark.connect.execute.reattachable.senderMaxStreamDuration=1ms"];
+    let cutting = testing::plain_spark(Plain { jars: true, settings, ..Plain::default() }).await;
     on_both(async |target| {
         let mut model = Model::new(51);
         let mut feed = Feed::complete(&target).await;
@@ -191,8 +194,14 @@ async fn a_cluster_that_is_not_there_or_refuses_leaves_the_mart_as_it_was() {
         let stranger = Engine::Spark(tidemart_spark::Config { token: None, ..config.clone() });
         let elsewhere = format!("127.0.0.1:{}", testing::free_port());
         let astray = Engine::Spark(tidemart_spark::Config { mysql: Some(elsewhere), ..config });
-        let cases =
-            [(nobody, "no Spark Connect server"), (stranger, "does not take the token"), (astray, "connect")];
+        let connect = cutting.url.clone();
+        let hasty = Engine::Spark(tidemart_spark::Config { connect, ..tidemart_spark::Config::default() });
+        let cases = [
+            (nobody, "no Spark Connect server"),
+            (stranger, "does not take the token"),
+            (astray, "connect"),
+            (hasty, "senderMaxStreamDuration=0"),
+        ];
         for (engine, expected) in cases {
             let error = rebuild_by(&engine, &target.config, "user_sales", Scope::Full).await.unwrap_err();
             let told = tidemart_pipeline::error::chain(&error);

@@ -26,21 +26,18 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Asks the wheel's data source of that name for it, with these options.
+    /// Asks the wheel's data source of that name for it, with these options. Always there in an answer that is whole.
     pub(crate) fn fetch(
         spark: &SparkSession,
         name: &'static str,
         options: &[(String, SecretString)],
-    ) -> Result<Self, SparkError> {
+    ) -> Result<Option<Self>, SparkError> {
         let mut source = spark.read().format(name);
         for (name, value) in options {
             source = source.option(name, value.expose_secret());
         }
         let batches = source.load(None).collect_record_batches()?;
-        let told = batches.iter().find_map(|batch| Self::read(name, batch));
-        told.ok_or_else(|| {
-            SparkError::connect_msg(format!("data source {name} of the wheel gave no function"))
-        })
+        Ok(batches.iter().find_map(|batch| Self::read(name, batch)))
     }
 
     fn read(name: &'static str, batch: &RecordBatch) -> Option<Self> {

@@ -15,7 +15,7 @@ use arrow::{
 };
 use secrecy::ExposeSecret;
 use spark_connect::{SparkError, SparkSession};
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::{Error, Kind, Result};
 use tokio::{
     net::TcpStream,
     sync::oneshot,
@@ -29,10 +29,8 @@ use crate::{
 
 /// How long a Connect server answers at most; 0: as long as it takes.
 const STREAM_LIMIT: &str = "spark.connect.execute.reattachable.senderMaxStreamDuration";
-/// What it is where nobody says anything, as the server may tell it.
-const USUAL_LIMITS: [&str; 3] = ["2m", "120s", "120000ms"];
-/// An answer within that time was not cut by the usual limit.
-const SURELY_WHOLE: Duration = Duration::from_secs(100);
+/// What it is where nobody says anything.
+const USUAL_LIMIT: &str = "2m";
 
 /// Longest wait for a connection.
 const REACH: Duration = Duration::from_secs(5);
@@ -52,7 +50,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Set for each session, as a cluster of somebody else's may not have it.
 const REDACTED: (&str, &str) = (
     "spark.sql.redaction.string.regex",
-    r#"(?i)(password|token|secret)["']?\s*(value)?\s*[=:]\s*("(\\.|[^"\\])*"|'[^']*'|[^\s"'&,)]+)"#,
+    // In the same order: a text in quotes, one whose quotes are escaped as it is a part of another, a word.
+    r#"(?i)(password|token|secret|jaas[.]config|keystore[.]key)["']?\s*(value)?\s*[=:]\s*("(\\.|[^"\\])*"|\\"([^"\\]|\\[^"])*\\"|'[^']*'|[^\s"'&,)]+)"#,
 );
 
 /// How long an answer may take.
@@ -135,9 +134,16 @@ impl Session {
         work: impl FnOnce(&SparkSession) -> std::result::Result<T, SparkError> + Send + 'static,
     ) -> Result<T> {
         let begun = Instant::now();
-        let answer = self.call(LONG_ANSWER, work).await?;
-        self.whole_after(begun.elapsed()).await?;
-        Ok(answer)
+        let answer = Box::pin(self.call(LONG_ANSWER, work)).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == Kind::Transient) {
+            return answer;
+        }
+        match (Box::pin(self.whole_after(begun.elapsed())).await, answer) {
+            // What was cut may be missed by what came after it.
+            (Err(cut), Err(error)) if cut.kind() == Kind::Fatal => Err(cut.because(error)),
+            (_, Err(error)) => Err(error),
+            (whole, answer) => whole.and(answer),
+        }
     }
 
     /// Does something with the client that the server alone answers.
@@ -157,13 +163,14 @@ impl Session {
     /// # Errors
     /// Fatal where it is not; as [`Session::quick`] otherwise.
     pub async fn whole_after(&self, elapsed: Duration) -> Result<()> {
-        if whole_within(self.setting(STREAM_LIMIT).await?.as_deref()) > elapsed {
+        let limit = self.setting(STREAM_LIMIT).await?;
+        if elapsed < whole_within(limit.as_deref().unwrap_or(USUAL_LIMIT)) {
             return Ok(());
         }
         Err(Error::fatal(format!(
-            "Spark has answered after {} s, and nobody can say whether it was done: set {STREAM_LIMIT}=0 where the Spark \
+            "Spark has answered after {:.1} s, and nobody can say whether it was done: set {STREAM_LIMIT}=0 where the Spark \
              Connect server is started",
-            elapsed.as_secs()
+            elapsed.as_secs_f64()
         )))
     }
 
@@ -243,13 +250,28 @@ async fn watched<T>(
     }
 }
 
-/// An answer that took less is whole, by what the server says of its limit.
-fn whole_within(limit: Option<&str>) -> Duration {
-    match limit {
-        Some("0") => Duration::MAX,
-        Some(limit) if !USUAL_LIMITS.contains(&limit) => Duration::ZERO,
-        _ => SURELY_WHOLE,
+/// An answer that took less is whole, by what the server says of its limit: with a tenth to spare, as its clock is not ours.
+fn whole_within(limit: &str) -> Duration {
+    match duration(limit.strip_prefix('-').map_or(limit, |_| "0")) {
+        Some(Duration::ZERO) => Duration::MAX,
+        Some(limit) => limit / 10 * 9,
+        None => Duration::ZERO,
     }
+}
+
+/// A duration as Spark's settings have it: `120s`, `2m`, `120000` (JavaUtils.timeStringAs).
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let milliseconds = match unit.to_lowercase().as_str() {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(milliseconds)?))
 }
 
 async fn reach((host, port): &(String, u16)) -> std::result::Result<(), String> {
@@ -300,8 +322,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_may_have_been_cut_is_not_trusted() {
-        let known = [Some("0"), None, Some("2m"), Some("30s")].map(whole_within);
-        assert_eq!(known, [Duration::MAX, SURELY_WHOLE, SURELY_WHOLE, Duration::ZERO]);
+        let known = ["2m", "1000MS", "10", "1h", "1us", "soon"].map(whole_within);
+        assert_eq!(known, [108_000, 900, 9, 3_240_000, 0, 0].map(Duration::from_millis));
+        assert_eq!(["0", "0s", "-1"].map(whole_within), [Duration::MAX; 3]);
     }
 
     #[test]

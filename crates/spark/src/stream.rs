@@ -1,6 +1,6 @@
 //! A streaming query: Kafka's messages into a sink.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -14,9 +14,10 @@ use crate::{Session, error::fault, explain, function::Function, session::Limit};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Longest wait for the function, which takes a slot.
+/// Longest wait for the function, which takes a slot. Less than the two minutes after which a server cuts its answers, unless
+/// it is told otherwise.
 const FETCHED: Limit = Limit {
-    longest: Duration::from_secs(120),
+    longest: Duration::from_secs(100),
     remedy: "; has the cluster free slots? its master's page shows them",
 };
 
@@ -99,7 +100,12 @@ impl Session {
         };
         self.quick(set).await?;
         let (name, options) = (stream.function, stream.options.clone());
+        let begun = Instant::now();
         let function = self.begin(FETCHED, move |spark| Function::fetch(spark, name, &options)).await?;
+        let Some(function) = function else {
+            self.whole_after(begun.elapsed()).await?;
+            return Err(Error::transient(format!("data source {name} of the wheel gave no function")));
+        };
         let query = self.begin(STARTED, move |spark| stream.start(spark, function)).await?;
         Ok(Query { session: self.clone(), query })
     }

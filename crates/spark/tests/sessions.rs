@@ -1,4 +1,5 @@
-use tidemart_local::testing;
+use arrow::record_batch::RecordBatch;
+use tidemart_local::testing::{self, Plain};
 use tidemart_pipeline::Kind;
 use tidemart_spark::{Config, Session};
 
@@ -36,6 +37,22 @@ async fn the_private_cluster_answers_as_long_as_it_takes() {
     session.close().await;
 }
 
+/// A server cuts its answers, each after two minutes unless it is told otherwise, and the client takes the end for the end.
+#[tokio::test]
+async fn an_answer_that_was_cut_is_not_taken_for_a_whole_one() {
+    let settings = &["spark.connect.execute.reattachable.senderMaxStreamDuration=1s"];
+    let server = testing::plain_spark(Plain { settings, ..Plain::default() }).await;
+    let session = Session::open(&Config { connect: server.url.clone(), ..Config::default() }).await.unwrap();
+    let slow = "SELECT reflect('java.lang.Thread', 'sleep', CAST(3000 AS BIGINT)) FROM range(1)";
+    // What it is that must be found out: no error, and no row of one.
+    let cut = session.quick(|spark| spark.sql(slow)?.collect_record_batches()).await.unwrap();
+    assert_eq!(cut.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+    let error = session.rows(slow).await.unwrap_err();
+    assert!(error.to_string().contains("senderMaxStreamDuration=0"), "{error}");
+    assert_eq!(error.kind(), Kind::Fatal);
+    session.close().await;
+}
+
 /// Whoever has the token can run any code there, and read what it can read.
 #[tokio::test]
 async fn files_of_others_are_not_seen() {
@@ -49,6 +66,25 @@ async fn files_of_others_are_not_seen() {
     let hidden = read(file.path()).await.unwrap_err().to_string();
     assert!(hidden.contains("PATH_NOT_FOUND"), "{hidden}");
     assert!(!read("/etc/passwd".as_ref()).await.unwrap().is_empty());
+    session.close().await;
+}
+
+/// As a page shows the options of a statement's sources, and as they are.
+#[tokio::test]
+async fn secrets_in_a_plan_are_not_shown() {
+    let session = open().await;
+    for text in [
+        r#"key: "kafka.sasl.jaas.config" value: "m.Login required username=\"u\" password=\"hun\\\"ter2\";""#,
+        r#"key: "kafka.ssl.keystore.key" value: "-----BEGIN\nhunter2\n-----END""#,
+        r#"key: "password" value: "hun\"ter2""#,
+        r#"a=\"m required password=\"hunter2\" x"#,
+        "password=hunter2 x",
+        "token = \"hunter2\"",
+    ] {
+        let plan = session.rows(&format!("EXPLAIN SELECT r'{text}' AS a FROM range(1)")).await.unwrap();
+        let plan = plan[0][0].clone().unwrap();
+        assert!(plan.contains("redacted") && !plan.contains("ter2"), "{text}: {plan}");
+    }
     session.close().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use tidemart_local::testing::{self, PlainSpark};
+use tidemart_local::testing::{self, Plain, PlainSpark};
 
 use super::cluster::{CONSUMER, wheel};
 use crate::cycle::{Cycle, Target};
@@ -20,18 +20,19 @@ async fn what_the_cluster_lacks_is_named() {
 
     assert_ends(
         &cycle,
-        &testing::plain_spark(true, None).await,
+        &testing::plain_spark(Plain { jars: true, ..Plain::default() }).await,
         "environment of the Connect server: install the wheel",
     )
     .await;
     assert_ends(
         &cycle,
-        &testing::plain_spark(false, Some(&wheel)).await,
+        &testing::plain_spark(Plain { modules: Some(&wheel), ..Plain::default() }).await,
         "Spark has no Kafka connector: start",
     )
     .await;
     let other = with_other_library(&wheel);
-    assert_ends(&cycle, &testing::plain_spark(true, Some(other.path())).await, "has version 0.0.9").await;
+    let with = Plain { jars: true, modules: Some(other.path()), ..Plain::default() };
+    assert_ends(&cycle, &testing::plain_spark(with).await, "has version 0.0.9").await;
     assert!(capture.stop().await.success());
 }
 

@@ -67,9 +67,20 @@ pub struct PlainSpark {
     process: Child,
 }
 
-/// One, with the jars of [`Spark`] or without them; its Python finds the modules of a folder.
-pub async fn plain_spark(jars: bool, modules: Option<&Path>) -> PlainSpark {
-    let mut plain = or_fail(launch_plain(jars, modules).await);
+/// What such a server has.
+#[derive(Default)]
+pub struct Plain<'a> {
+    /// The jars of [`Spark`].
+    pub jars: bool,
+    /// A folder of modules that its Python finds.
+    pub modules: Option<&'a Path>,
+    /// Settings, `name=value`.
+    pub settings: &'a [&'a str],
+}
+
+/// One with these.
+pub async fn plain_spark(with: Plain<'_>) -> PlainSpark {
+    let mut plain = or_fail(launch_plain(with).await);
     let (place, deadline) = (plain.url.trim_start_matches("sc://").to_owned(), Instant::now() + READY_WITHIN);
     while TcpStream::connect(&place).await.is_err() {
         let ended = plain.process.try_wait();
@@ -79,7 +90,7 @@ pub async fn plain_spark(jars: bool, modules: Option<&Path>) -> PlainSpark {
     plain
 }
 
-async fn launch_plain(jars: bool, modules: Option<&Path>) -> Result<PlainSpark> {
+async fn launch_plain(with: Plain<'_>) -> Result<PlainSpark> {
     let environment = spark::environment(&cache(), &temporary::account()?).await?;
     let folder = temporary::private_folder().await?;
     let port = ports::find_free(&[])?;
@@ -93,14 +104,15 @@ async fn launch_plain(jars: bool, modules: Option<&Path>) -> Result<PlainSpark> 
         "spark.ui.enabled=false".to_owned(),
         format!("spark.sql.warehouse.dir={}", folder.path().join("warehouse").display()),
     ];
-    command.args(settings.iter().flat_map(|setting| ["--conf", setting]));
-    if jars {
+    let settings = settings.iter().map(String::as_str).chain(with.settings.iter().copied());
+    command.args(settings.flat_map(|setting| ["--conf", setting]));
+    if with.jars {
         let jars = cache().install(&spark::JARS).await?;
         command.arg("--driver-class-path").arg(jars.join("*"));
     }
     command.arg("spark-internal").current_dir(folder.path()).kill_on_drop(true);
     command.env("PYSPARK_PYTHON", environment.join("bin/python")).env("SPARK_LOCAL_IP", HOST);
-    command.envs(modules.map(|folder| ("PYTHONPATH", folder)));
+    command.envs(with.modules.map(|folder| ("PYTHONPATH", folder)));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let process = command.spawn().map_err(at("run spark-submit in", &environment))?;
     Ok(PlainSpark { url: format!("sc://{HOST}:{port}"), process })
