@@ -33,6 +33,10 @@ const STARTED: Limit = Limit {
 const PROGRESS: [(&str, &str); 2] =
     [("asyncProgressTrackingEnabled", "true"), ("asyncProgressTrackingCheckpointIntervalMs", "10000")];
 
+/// Batches begin so far apart at least, and at once where one took longer: each costs the driver and the executors work
+/// however little it brings, so a fast machine would spend a core on ever smaller ones.
+const APART: Duration = Duration::from_millis(100);
+
 /// What a query does. Options hold passwords, and are never printed.
 pub struct Stream {
     /// Its name on Spark's pages.
@@ -145,7 +149,7 @@ impl Stream {
         }
         sink.query_name(&self.name)
             .option("checkpointLocation", &self.checkpoint)
-            .trigger(Trigger::ProcessingTime("0 seconds".to_owned()))
+            .trigger(Trigger::ProcessingTime(format!("{} milliseconds", APART.as_millis())))
             .start("")
     }
 }
