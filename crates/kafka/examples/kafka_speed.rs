@@ -1,5 +1,5 @@
 //! Measures the writer and the reader alone, on a private, durable broker; rows are made in memory and thrown away:
-//! `cargo run --release -p tidemart-kafka --example speed -- [million rows] [rows a batch] [partitions]`.
+//! `cargo run --release -p tidemart-kafka --example kafka_speed -- [million rows] [rows a batch] [partitions]`.
 //!
 //! Three parts: everything written in large batches, everything read by one member, then 500 rows a second with the
 //! reader beside, from the moment a row is due to the moment the consumer has it. CPU is this

@@ -1,5 +1,5 @@
 //! Measures a comparison of 1.25M rows, at rest and while 500 transactions a second write:
-//! `cargo run --release -p tidemart-verify --example speed`.
+//! `cargo run --release -p tidemart-verify --example verify_speed`.
 //!
 //! Postgres and MariaDB of the tests; the replication is a double that follows the writer at 20 ms. CPU is that of this
 //! process and of the servers' processes.

@@ -1,5 +1,5 @@
 //! Measures the capture alone, into a destination that takes everything and keeps nothing but the position:
-//! `cargo run --release -p tidemart-postgres --example speed`.
+//! `cargo run --release -p tidemart-postgres --example capture_speed`.
 //!
 //! A private, durable Postgres; 1.25M rows; then a backlog of 300k updates in transactions of 10. CPU is that of this
 //! process and of the walsender, memory is this process's peak.
