@@ -40,6 +40,8 @@ use crate::{config::Config, status::QueryStatus};
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for topics, while there are none.
 const NO_TOPICS: Duration = Duration::from_secs(1);
+/// Between two attempts while the Connect server is not there, as when everything is being started.
+const NOT_THERE: Duration = Duration::from_secs(1);
 /// After so long without a batch although there is something to do, people are told.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -77,6 +79,7 @@ pub(super) async fn run(
         config,
         holds: Holds::new(config)?,
         backoff: Backoff::new(),
+        reached: false,
         said: None,
         heartbeat: Heartbeat::new(config)?,
     };
@@ -94,7 +97,7 @@ pub(super) async fn run(
         if error.kind() == Kind::Fatal {
             return Err(error.into());
         }
-        let pause = supervisor.backoff.next_pause();
+        let pause = if supervisor.reached { supervisor.backoff.next_pause() } else { NOT_THERE };
         supervisor.say(chain(&error));
         let pausing = supervisor.heartbeat.clone().beside(tokio::time::sleep(pause));
         if shutdown.run_until_cancelled(pausing).await.is_none() {
@@ -108,6 +111,8 @@ struct Supervisor<'a> {
     config: &'a Config,
     holds: Holds,
     backoff: Backoff,
+    /// Whether the Connect server was there the last time.
+    reached: bool,
     /// The error that was said last, and when.
     said: Option<(String, Instant)>,
     /// Tells that somebody is at it while no query runs.
@@ -131,6 +136,7 @@ impl Supervisor<'_> {
         let Some(session) = shutdown.run_until_cancelled(opening).await else {
             return Ok(End::Asked);
         };
+        self.reached = session.is_ok();
         let session = session?;
         let result = match shutdown.run_until_cancelled(Box::pin(self.begin(&session))).await {
             None => Ok(End::Asked),

@@ -8,7 +8,7 @@ use tidemart_mysql::{
     Conn,
     executors::{Start, lose, starts},
 };
-use tidemart_pipeline::Result;
+use tidemart_pipeline::{Error, Result};
 use tracing::warn;
 
 use super::heartbeat::soon;
@@ -31,6 +31,11 @@ impl Plan {
         let ranges = tidemart_kafka::ranges(kafka).await?;
         let partitions: Vec<_> = ranges.iter().map(|range| range.partition.clone()).collect();
         let starts = soon(starts(conn, &partitions)).await?;
+        // Anew, as another consumer may be at work still: a checkpoint is never beyond what there was after it was read.
+        let ranges = tidemart_kafka::ranges(kafka).await?;
+        if !ranges.iter().map(|range| &range.partition).eq(&partitions) {
+            return Err(Error::transient("there are other topics than a moment ago"));
+        }
         let mut plan = Self { starts: Vec::new(), offsets: Vec::new(), waiting: 0 };
         for (start, range) in starts.into_iter().zip(&ranges) {
             plan.add(start, range, conn).await?;
