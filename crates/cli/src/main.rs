@@ -14,6 +14,7 @@ mod telemetry;
 use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
+use tidemart_pipeline::error::chain;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Err(error) => {
             if !error.is::<output::ReaderGone>() {
                 // The last word to whoever called us, if anybody is there.
-                drop(writeln!(std::io::stderr(), "error: {}", format!("{error:#}").trim_end()));
+                drop(writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()).trim_end()));
             }
             ExitCode::FAILURE
         }

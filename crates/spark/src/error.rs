@@ -31,7 +31,7 @@ const FATAL: [&str; 14] = [
 /// An error of Spark's with its reaction, in one message of readable length.
 #[must_use]
 pub fn fault(error: &SparkError) -> Error {
-    let told = shorten(&error.message());
+    let told = once(&shorten(&error.message())).to_owned();
     match error.grpc_code {
         Some(UNAVAILABLE) => Error::transient("Spark is not reachable; is it still running?"),
         Some(UNAUTHENTICATED | PERMISSION_DENIED) => {
@@ -40,6 +40,10 @@ pub fn fault(error: &SparkError) -> Error {
         _ if told.contains("INVALID_HANDLE") || told.contains("SESSION_CLOSED") => {
             Error::transient("the session at Spark has ended; a new one is needed")
         }
+        _ if told.contains("transport error") || told.contains("h2 protocol error") => Error::transient(
+            "the connection to the Spark Connect server broke off, or spark.connect names something else; look at the \
+             server's log",
+        ),
         _ if told.contains("ClassNotFoundException") || told.contains("Failed to find the data source") => {
             Error::fatal(format!("Spark lacks a jar (the Kafka connector, a JDBC driver?): {told}"))
         }
@@ -52,6 +56,14 @@ fn is_fatal(error: &SparkError, told: &str) -> bool {
     let class = error.error_class.as_str();
     let in_text = told.strip_prefix('[').unwrap_or_default();
     FATAL.iter().any(|fatal| class.starts_with(fatal) || in_text.starts_with(fatal))
+}
+
+/// Without the class in front of a message that begins with it.
+fn once(told: &str) -> &str {
+    match told.split_once("] ") {
+        Some((class, rest)) if class.starts_with('[') && rest.starts_with(class) => rest,
+        _ => told,
+    }
 }
 
 /// Without the stacks, the plan and what follows the limit.
@@ -67,6 +79,13 @@ pub(crate) fn shorten(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_is_told_once() {
+        assert_eq!(once("[A.B] [A.B] no"), "[A.B] no");
+        assert_eq!(once("[A] [B] no"), "[A] [B] no");
+        assert_eq!(once("no [A] no"), "no [A] no");
+    }
 
     #[test]
     fn a_message_is_cut_at_its_stack_and_at_the_limit() {
