@@ -182,9 +182,11 @@ impl Config {
     }
 }
 
-/// The file here, or else the one that `tidemart up` wrote to its default data folder.
+/// The file here, or else the one that `tidemart up` wrote to its data folder.
 fn found_file() -> Option<PathBuf> {
-    let places = [PathBuf::from(DEFAULT_FILE), tidemart_local::DataFolder::default_path().join(DEFAULT_FILE)];
+    let folder = std::env::var_os("TIDEMART_DATA");
+    let folder = folder.map_or_else(tidemart_local::DataFolder::default_path, PathBuf::from);
+    let places = [PathBuf::from(DEFAULT_FILE), folder.join(DEFAULT_FILE)];
     places.into_iter().find(|path| path.exists())
 }
 

@@ -1,7 +1,10 @@
 //! What a user sees when something is wrong: one line that names the thing, the reason and what to do; no panic, no
 //! stack trace, the right exit code.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use crate::cycle::{Cycle, TIDEMART, Target};
 
@@ -42,6 +45,29 @@ fn wrong_settings_are_named() {
         &["[mysql]", "TIDEMART_MYSQL_HOST"],
     );
     assert_says(&run(&["capture"], "version = 9"), 1, &["version is 9"]);
+}
+
+/// Its settings are those of the folder that `up` is told by the same variable.
+#[test]
+fn the_data_folder_of_the_environment_has_the_settings() {
+    let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = data.path().join("tidemart.toml");
+    std::fs::write(&path, "[postgres]\nhots = 'x'").unwrap();
+    let mut status = Command::new(TIDEMART);
+    status.arg("status").env("TIDEMART_DATA", data.path()).current_dir(&elsewhere);
+    assert_says(&status.output().unwrap(), 1, &["hots", path.to_str().unwrap()]);
+}
+
+#[test]
+fn a_consumer_on_spark_without_its_wheel_is_refused_before_anything_starts() {
+    // A program that has nothing beside it.
+    let folder = tempfile::tempdir_in(Path::new(TIDEMART).parent().unwrap()).unwrap();
+    let (program, data) = (folder.path().join("tidemart"), folder.path().join("data"));
+    std::fs::hard_link(TIDEMART, &program).unwrap();
+    let output =
+        Command::new(program).args(["up", "--engine", "spark", "--data"]).arg(&data).output().unwrap();
+    assert_says(&output, 1, &["no wheel pyspark_tidemart in", "make wheel"]);
+    assert!(!data.exists());
 }
 
 #[test]

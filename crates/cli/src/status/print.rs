@@ -110,6 +110,9 @@ impl Status {
         for mart in marts {
             let rows = mart.rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string());
             writeln!(page, "{:15} {rows:>9} {:>9}  {}", mart.name, mart.pending, freshness(mart))?;
+            if let Some(reason) = &mart.waiting {
+                writeln!(page, "    waits: {reason}")?;
+            }
         }
         Ok(())
     }

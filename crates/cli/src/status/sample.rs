@@ -132,6 +132,8 @@ pub struct Mart {
     pub freshness_s: Option<f64>,
     /// Changes that wait to be shown.
     pub pending: u64,
+    /// Why it is not kept fresh at present.
+    pub waiting: Option<String>,
     /// What the last data tests said, where they failed.
     pub failed: Option<String>,
 }
@@ -144,6 +146,7 @@ impl From<tidemart_marts::MartStatus> for Mart {
             name: mart.name,
             rows: mart.rows,
             pending: mart.pending,
+            waiting: mart.waiting,
             failed: mart.failed.map(|tests| format!("data tests fail: {tests}")),
         }
     }

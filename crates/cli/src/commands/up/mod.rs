@@ -176,6 +176,9 @@ pub async fn run(args: Args, telemetry: &Telemetry, shutdown: CancellationToken)
     if args.detach {
         return detach::run(&path, shutdown).await;
     }
+    if args.engine == Engine::Spark {
+        platform::spark::require_wheel()?;
+    }
     let account = Account::choose(DEFAULT_ACCOUNT)?;
     let folder = DataFolder::open(&path, account).await.map_err(|error| match error {
         Error::InUse { .. } => anyhow!(error).context("cannot start; `tidemart down` stops what runs"),

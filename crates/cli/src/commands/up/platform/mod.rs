@@ -6,7 +6,7 @@
 
 mod airflow;
 mod jupyterhub;
-mod spark;
+pub(super) mod spark;
 
 use std::path::Path;
 

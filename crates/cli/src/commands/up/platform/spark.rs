@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use tidemart_local::{
     Cluster, DataFolder, Keep, Server, Spark,
-    spark::{unpack_wheel_of, wheels_of},
+    spark::{has_wheel, unpack_wheel_of, wheels_of},
 };
 use tokio::time::timeout;
 use toml::Table;
@@ -32,6 +32,18 @@ pub(super) async fn launch(surroundings: &Surroundings<'_>) -> anyhow::Result<Ru
     let cluster =
         Spark { wheel, ..Spark::default() }.launch(surroundings.folder, surroundings.cache, keep).await?;
     Ok(Running(cluster))
+}
+
+/// Checks that there is a wheel for a consumer on Spark, which would be started again and again without it.
+pub(in crate::commands::up) fn require_wheel() -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let wheels = wheels_of(&program);
+    ensure!(
+        has_wheel(&program),
+        "no wheel pyspark_tidemart in {}, which --engine spark needs; `make wheel` builds it beside the program",
+        wheels.display()
+    );
+    Ok(())
 }
 
 /// The wheel that was built with this program, unpacked for Spark's account.
