@@ -29,7 +29,7 @@ pub mod writer;
 pub use client::check;
 pub use config::{Config, ConsumerConfig, ProducerConfig};
 pub use doctor::examine;
-pub use ranges::{Range, ranges};
+pub use ranges::{Range, partitions, ranges};
 pub use reader::Reader;
 pub use schemas::SchemaWatch;
 pub use security::{Mechanism, Sasl, java};

@@ -36,14 +36,23 @@ impl Range {
     }
 }
 
-/// What there is of all partitions of the prefix' tables, in their order.
+/// The partitions of the prefix' tables.
 ///
 /// # Errors
 /// When the brokers do not answer within `kafka.producer.timeout_ms`.
-pub async fn ranges(config: &Config) -> Result<Vec<Range>> {
+pub async fn partitions(config: &Config) -> Result<Vec<TopicPartition>> {
+    let config = config.clone();
+    let list = move || Ok(Topics::list(&config)?.partitions_of_tables(&config.prefix));
+    Ok(blocking(list).await?.into_iter().collect())
+}
+
+/// What there is of these partitions, in their order.
+///
+/// # Errors
+/// As [`partitions`]; one that is not there any more.
+pub async fn ranges(config: &Config, partitions: Vec<TopicPartition>) -> Result<Vec<Range>> {
     let config = config.clone();
     blocking(move || {
-        let partitions = Topics::list(&config)?.partitions_of_tables(&config.prefix);
         let consumer: BaseConsumer<Context> =
             client::create(&client::lone_consumer(&config), Context::new("ranges"))?;
         let range = |partition: TopicPartition| {

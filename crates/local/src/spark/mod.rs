@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use self::wheel::{has_wheel, unpack_wheel_of, wheels_of};
+pub use self::wheel::{unpack_wheel_of, wheel_of, wheels_of};
 use self::{
     connect::Connect,
     master::Master,

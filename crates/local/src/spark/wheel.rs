@@ -16,13 +16,9 @@ pub fn wheels_of(program: &Path) -> PathBuf {
     program.with_file_name("wheels")
 }
 
-/// Whether there is one.
+/// The wheel there; `None` where there is none.
 #[must_use]
-pub fn has_wheel(program: &Path) -> bool {
-    wheel_of(program).is_some()
-}
-
-fn wheel_of(program: &Path) -> Option<PathBuf> {
+pub fn wheel_of(program: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(wheels_of(program)).into_iter().flatten().flatten().map(|entry| entry.path());
     files.into_iter().find(|path| path.extension().is_some_and(|end| end == "whl"))
 }

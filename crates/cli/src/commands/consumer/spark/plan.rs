@@ -8,7 +8,7 @@ use tidemart_mysql::{
     Conn,
     executors::{Start, lose, starts},
 };
-use tidemart_pipeline::{Error, Result};
+use tidemart_pipeline::Result;
 use tracing::warn;
 
 use super::heartbeat::soon;
@@ -28,14 +28,10 @@ impl Plan {
     /// Looks at Kafka and at the checkpoints; `None` while there are no topics. A partition whose place Kafka does not have
     /// any more is held, and read from its beginning.
     pub(super) async fn make(kafka: &tidemart_kafka::Config, conn: &mut Conn) -> Result<Option<Self>> {
-        let ranges = tidemart_kafka::ranges(kafka).await?;
-        let partitions: Vec<_> = ranges.iter().map(|range| range.partition.clone()).collect();
+        let partitions = tidemart_kafka::partitions(kafka).await?;
         let starts = soon(starts(conn, &partitions)).await?;
-        // Anew, as another consumer may be at work still: a checkpoint is never beyond what there was after it was read.
-        let ranges = tidemart_kafka::ranges(kafka).await?;
-        if !ranges.iter().map(|range| &range.partition).eq(&partitions) {
-            return Err(Error::transient("there are other topics than a moment ago"));
-        }
+        // Afterwards, as another consumer may be at work still: a checkpoint is never beyond what there is then.
+        let ranges = tidemart_kafka::ranges(kafka, partitions).await?;
         let mut plan = Self { starts: Vec::new(), offsets: Vec::new(), waiting: 0 };
         for (start, range) in starts.into_iter().zip(&ranges) {
             plan.add(start, range, conn).await?;

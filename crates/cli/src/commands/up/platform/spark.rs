@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use tidemart_local::{
     Cluster, DataFolder, Keep, Server, Spark,
-    spark::{has_wheel, unpack_wheel_of, wheels_of},
+    spark::{unpack_wheel_of, wheel_of, wheels_of},
 };
 use tokio::time::timeout;
 use toml::Table;
@@ -39,7 +39,7 @@ pub(in crate::commands::up) fn require_wheel() -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let wheels = wheels_of(&program);
     ensure!(
-        has_wheel(&program),
+        wheel_of(&program).is_some(),
         "no wheel pyspark_tidemart in {}, which --engine spark needs; `make wheel` builds it beside the program",
         wheels.display()
     );
